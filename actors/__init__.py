@@ -1,0 +1,1 @@
+"""The floors of the tower: one room per actor, each a thin shell around pure rules."""

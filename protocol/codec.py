@@ -1,0 +1,204 @@
+"""Values to bytes and back, once, at the border: attrs classes by cattrs, JSON by msgspec.
+
+Decimals are JSON numbers, exact both ways; instants are `times.to_wire`. A frame's bytes are made once, stored, and
+sent as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar, cast, get_args
+
+import cattrs
+import msgspec
+from attrs import fields, has
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from protocol.errors import InvalidSetting
+from protocol.events import EVENTS, FACTS, Row
+from protocol.limits import Impossible
+from protocol.strategy import StrategySpec
+from protocol.times import from_wire, to_wire
+
+T = TypeVar("T")
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_decoder = msgspec.json.Decoder(float_hook=Decimal)
+_PYTHON_NAMES = {"from_": "from", "return_": "return"}
+
+
+def to_json(value: object) -> bytes:
+    """JSON of plain data (dicts, lists, Decimals, ...)."""
+    return _encoder.encode(value)
+
+
+def from_json(data: bytes | str) -> Any:
+    """Plain data; numbers with a point are Decimals. Raises ValueError."""
+    return _decoder.decode(data)
+
+
+def _number(kind: type) -> Any:
+    """A structure hook that takes numbers only: cattrs alone would read "1" and True as 1."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+            raise Impossible("", value, "must be a number")
+        if kind is int and value != int(value):
+            raise Impossible("", value, "must be a whole number")
+        if kind is Decimal:
+            return value if isinstance(value, Decimal) else Decimal(str(value))
+        return kind(value)
+
+    return structure
+
+
+def _exactly(kind: type, words: str) -> Any:
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, kind):
+            raise Impossible("", value, f"must be {words}")
+        return value
+
+    return structure
+
+
+def _literal(value: Any, kind: Any) -> Any:
+    if value not in get_args(kind) or isinstance(value, bool):
+        raise Impossible("", value, "must be one of " + ", ".join(map(str, get_args(kind))))
+    return value
+
+
+def _table(kind: type, converter: cattrs.Converter) -> Any:
+    """Structures a class from a table of keys; a strategy for another market mode is refused before all else."""
+    structure = make_dict_structure_fn(kind, converter)
+
+    def checked(value: Any, _: Any) -> Any:
+        if not isinstance(value, Mapping):
+            raise Impossible("", value, "must be a table of keys")
+        if kind is StrategySpec and value.get("market_mode") != "spot":
+            mode = value.get("market_mode")
+            raise Impossible("market_mode", mode, "only spot is traded", code="MARKET_MODE_MISMATCH")
+        return structure(value, kind)
+
+    return checked
+
+
+def _list_of_text(value: Any, _: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise Impossible("", value, "must be a list of texts")
+    return tuple(value)
+
+
+def _make_converter(*, strict: bool) -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=strict, detailed_validation=strict)
+    converter.register_unstructure_hook(datetime, to_wire)
+    converter.register_structure_hook(datetime, lambda text, _: from_wire(text))
+    converter.register_unstructure_hook(Decimal, lambda number: number)
+    for kind in (int, float, Decimal):
+        converter.register_structure_hook(kind, _number(kind))
+    if strict:
+        converter.register_structure_hook_factory(has, lambda kind: _table(kind, converter))
+        converter.register_structure_hook_factory(
+            lambda kind: kind == tuple[str, ...], lambda kind: _list_of_text
+        )
+    converter.register_structure_hook(str, _exactly(str, "text"))
+    converter.register_structure_hook(bool, _exactly(bool, "true or false"))
+    converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
+    for row in (*EVENTS, *FACTS):
+        renames = {
+            a.name: override(
+                rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in ("hold_s", "return_")
+            )
+            for a in fields(row)
+        }
+        converter.register_unstructure_hook(row, make_dict_unstructure_fn(row, converter, **renames))  # type: ignore[arg-type]
+        converter.register_structure_hook(row, make_dict_structure_fn(row, converter, **renames))  # type: ignore[arg-type]
+    return converter
+
+
+_log = _make_converter(strict=False)
+_documents = _make_converter(strict=True)
+
+
+def to_plain(value: object) -> Any:
+    """Any of our values as plain data: dicts, lists, text, Decimals."""
+    return _log.unstructure(value)
+
+
+def from_plain(data: Any, kind: type[T]) -> T:
+    """The inverse of `to_plain`, for what we wrote ourselves: unknown keys are passed over."""
+    return _log.structure(data, kind)
+
+
+def encode_row(row: Row, seq: int | None) -> bytes:
+    """A row as JSON; an event, with its `seq`, is the very frame that clients get."""
+    body = _log.unstructure(row)
+    if seq is None:
+        return _encoder.encode({"fact": row.fact, **body})  # type: ignore[union-attr]
+    return _encoder.encode({"event": row.event, "ts": body.pop("ts"), "seq": seq, **body})  # type: ignore[union-attr]
+
+
+_KINDS: dict[str, type[Row]] = {**{e.event: e for e in EVENTS}, **{f.fact: f for f in FACTS}}
+
+
+def decode_row(body: bytes | str) -> Row:
+    """The inverse of `encode_row`."""
+    data = _decoder.decode(body)
+    return cast(Row, _log.structure(data, _KINDS[data.get("event") or data["fact"]]))
+
+
+def read_document(data: Any, kind: type[T], *, at: str = "") -> T:
+    """A person's document as a value of ours. Raises InvalidSetting, one line a problem, each with its path, the
+    value and what would be valid; a document for another market mode is told that and nothing else."""
+    if not isinstance(data, Mapping):
+        raise InvalidSetting([f"{at or 'document'} = {data!r}: must be a table of keys"])
+    try:
+        return _documents.structure(data, kind)
+    except (ClassValidationError, IterableValidationError, Impossible) as error:
+        problems = sorted(_problems(error, data, at), key=lambda problem: problem[0] == "VALIDATION_ERROR")
+        first_code = problems[0][0]
+        raise InvalidSetting([text for code, text in problems if code == first_code], code=first_code) from None
+
+
+def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
+    """(code, line) for every leaf of cattrs' error tree."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        found = []
+        with_notes, without = error.group_exceptions()
+        for inner, note in with_notes:
+            of_class = isinstance(error, ClassValidationError)
+            key, name = (note.name, note.name) if of_class else (note.index, f"[{note.index}]")
+            found += _problems(inner, _part(data, key), _join(path, name))
+        for inner in without:
+            found += _problems(inner, data, path)
+        return found
+    if isinstance(error, ForbiddenExtraKeysError):
+        valid = ", ".join(a.name for a in fields(error.cl) if a.init) if has(error.cl) else ""
+        return [
+            ("VALIDATION_ERROR", f"{_join(path, key)} = {_part(data, key)!r}: unknown key; valid keys are {valid}")
+            for key in sorted(error.extra_fields)
+        ]
+    if isinstance(error, Impossible):
+        where = _join(path, error.key)
+        shown = f" = {_shown(error.value)}" if error.value != "" else ""
+        return [(error.code, f"{where}{shown}: {error.valid}")]
+    if isinstance(error, KeyError):
+        return [("VALIDATION_ERROR", f"{path}: is missing")]
+    return [("VALIDATION_ERROR", f"{path} = {data!r}: {error}")]
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
+
+
+def _join(path: str, name: str) -> str:
+    return path + name if name.startswith("[") or not path else f"{path}.{name}" if name else path
+
+
+def _part(data: Any, key: Any) -> Any:
+    """What `data` holds under `key`; None where there is nothing."""
+    try:
+        return data[key]
+    except (KeyError, IndexError, TypeError):
+        return None

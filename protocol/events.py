@@ -1,0 +1,194 @@
+"""The rows of the log: *events*, which clients see and which carry a `seq`, and *facts*, which only a fold needs.
+
+A row's class is its kind. Field names of events are the wire's, final. `ts` is market time: the decision's, never the
+machine's. Money is Decimal USDT, fractions are Decimal (0.012 = 1.2 %).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+from attrs import Factory, frozen
+
+from protocol.market import Gap, Tick
+from protocol.settings import AgentConfig
+
+Phase = Literal["paper", "live"]
+Side = Literal["buy", "sell"]
+Status = Literal["PAPER", "ELIGIBLE", "LIVE", "DEMOTED"]
+EntryType = Literal[
+    "EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
+    "RESTORE", "CONFIG_CHANGE", "SUBMITTED", "CONFIRMED", "FAILED", "STARTED", "STOPPED", "ACTOR_RESTARTED",
+]  # fmt: skip
+
+# What may differ between an undisturbed run and one that was stopped, killed and started again.
+LIFE_OF_THE_PROCESS: frozenset[EntryType] = frozenset({"STARTED", "STOPPED", "ACTOR_RESTARTED"})
+
+
+@frozen
+class Snapshot:
+    """A book's equity. `dd_from_peak` is measured from the all-time peak, `daily_dd_used` is the part of today's
+    drawdown budget that is consumed (1 = all of it)."""
+
+    event: ClassVar[str] = "snapshot"
+    ts: datetime
+    equity: Decimal
+    phase: Phase
+    dd_from_peak: Decimal
+    daily_dd_used: Decimal
+
+
+@frozen
+class Trade:
+    """One execution. `size` = `qty` x `price`, USDT; `price` includes impact and slippage but not the fee; `fees` =
+    swap fee + gas. `pnl`, `hold_s` and `return_` (pnl / cost) are of closing trades."""
+
+    event: ClassVar[str] = "trade"
+    ts: datetime
+    pair: str
+    side: Side
+    size: Decimal
+    price: Decimal
+    pnl: Decimal | None
+    fees: Decimal
+    phase: Phase
+    journal_ref: str
+    qty: Decimal
+    order_ref: str
+    hold_s: int | None = None
+    return_: Decimal | None = None
+
+
+@frozen
+class JournalEntry:
+    """A decision or an occurrence in plain English, with its numbers in `data`."""
+
+    event: ClassVar[str] = "journal_entry"
+    ts: datetime
+    id: str
+    type: EntryType
+    tags: tuple[str, ...]
+    text: str
+    data: dict[str, Any]
+
+
+@frozen
+class RiskVeto:
+    """Policy blocked an order before the executor."""
+
+    event: ClassVar[str] = "risk_veto"
+    ts: datetime
+    rule: str
+    reason: str
+    order_ref: str
+    pair: str
+    side: Side
+    size: Decimal
+    journal_ref: str
+
+
+@frozen
+class StatusChange:
+    event: ClassVar[str] = "status_change"
+    ts: datetime
+    from_: Status
+    to: Status
+    reason: str
+
+
+@frozen
+class QuoteRejected:
+    """A quote was discarded before it reached the risk engine. `detail` is a sentence with the numbers."""
+
+    event: ClassVar[str] = "quote_rejected"
+    ts: datetime
+    pair: str
+    reason: Literal["divergence", "stale", "liquidity"]
+    detail: str
+    code: Literal["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]
+    order_ref: str
+
+
+Event = Snapshot | Trade | JournalEntry | RiskVeto | StatusChange | QuoteRejected
+
+
+@frozen
+class Genesis:
+    """The log's first row: what may never change under it. `market` pins the market's kind and its data."""
+
+    fact: ClassVar[str] = "genesis"
+    ts: datetime
+    layout: int
+    agent: str
+    market: dict[str, Any]
+
+
+@frozen
+class ConfigAdopted:
+    """A version of the agent's config, whole. Versions count from 1."""
+
+    fact: ClassVar[str] = "config"
+    ts: datetime
+    version: int
+    config: AgentConfig
+
+
+@frozen
+class RunStarted:
+    """A fresh evaluation run: its risk peak and its window begin here, at `equity`."""
+
+    fact: ClassVar[str] = "run_started"
+    ts: datetime
+    version: int
+    equity: Decimal
+
+
+@frozen
+class RunFailed:
+    """The run's max drawdown was reached; entries are vetoed until `until`, when a fresh run starts."""
+
+    fact: ClassVar[str] = "run_failed"
+    ts: datetime
+    until: datetime
+
+
+@frozen
+class Marked:
+    """The paper book marked to this round's closes; written for every round, after its trades."""
+
+    fact: ClassVar[str] = "mark"
+    ts: datetime
+    equity: Decimal
+    prices: dict[str, Decimal]
+
+
+@frozen
+class Decided:
+    """The outcome of one decision that was no trade: what is counted, and folded where it repeats. `entry` is the
+    journal entry that tells it, None where it is folded into a later one."""
+
+    fact: ClassVar[str] = "decided"
+    ts: datetime
+    pair: str
+    side: Side
+    code: str
+    entry: str | None
+
+
+@frozen
+class RoundSettled:
+    """Closes a round's transaction: what came in, and the cursor that continues after it."""
+
+    fact: ClassVar[str] = "round"
+    ts: datetime
+    cursor: Any
+    ticks: dict[str, Tick]
+    gaps: tuple[Gap, ...] = Factory(tuple)
+
+
+Fact = Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | Decided | RoundSettled
+Row = Event | Fact
+EVENTS: tuple[type[Event], ...] = (Snapshot, Trade, JournalEntry, RiskVeto, StatusChange, QuoteRejected)
+FACTS: tuple[type[Fact], ...] = (Genesis, ConfigAdopted, RunStarted, RunFailed, Marked, Decided, RoundSettled)

@@ -1,0 +1,49 @@
+"""Money and quantities are `Decimal`, booked to 8 places, half-even. Never a float."""
+
+from __future__ import annotations
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+
+PLACES = Decimal("0.00000001")
+ZERO = Decimal(0)
+BPS = Decimal("0.0001")  # one basis point
+PCT = Decimal("0.01")
+
+
+def booked(amount: Decimal) -> Decimal:
+    """`amount` as the ledger keeps it: 8 places, half-even, no trailing zeros, never an exponent.
+
+    >>> booked(Decimal("1E+3")), booked(Decimal("0.123456785")), booked(Decimal("2.50"))
+    (Decimal('1000'), Decimal('0.12345678'), Decimal('2.5'))
+    """
+    return _plain(amount.quantize(PLACES, ROUND_HALF_EVEN))
+
+
+def booked_down(amount: Decimal) -> Decimal:
+    """As `booked`, but towards zero: for quantities, so that what was bought can be sold."""
+    return _plain(amount.quantize(PLACES, ROUND_DOWN))
+
+
+def _plain(amount: Decimal) -> Decimal:
+    short = amount.normalize()
+    exponent = short.as_tuple().exponent
+    return short.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else short + ZERO
+
+
+def usdt(amount: Decimal) -> str:
+    """For sentences: `1,234.56 USDT`; a leading minus where it is negative."""
+    return f"{amount:,.2f} USDT"
+
+
+def pct(fraction: Decimal | float) -> str:
+    """For sentences: a fraction as percent.
+
+    >>> pct(Decimal("0.0123"))
+    '1.23 %'
+    """
+    return f"{fraction * 100:.2f} %"
+
+
+def price(amount: Decimal) -> str:
+    """For sentences: a price with six significant digits, no exponent."""
+    return f"{amount:,.2f}" if amount >= 1000 else f"{amount:.6g}"

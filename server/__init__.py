@@ -1,0 +1,1 @@
+"""The processes: the daemon, its door (HTTP, WebSocket) and the command line."""
