@@ -6,15 +6,20 @@ sent as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, get_args
 
 import cattrs
 import msgspec
 from attrs import fields, has
-from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+)
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from protocol.errors import InvalidSetting
@@ -71,7 +76,7 @@ def _literal(value: Any, kind: Any) -> Any:
 
 def _table(kind: type, converter: cattrs.Converter) -> Any:
     """Structures a class from a table of keys; a strategy for another market mode is refused before all else."""
-    structure = make_dict_structure_fn(kind, converter)
+    structure: Callable[[Any, Any], Any] = make_dict_structure_fn(kind, converter)
 
     def checked(value: Any, _: Any) -> Any:
         if not isinstance(value, Mapping):
@@ -99,17 +104,13 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, _number(kind))
     if strict:
         converter.register_structure_hook_factory(has, lambda kind: _table(kind, converter))
-        converter.register_structure_hook_factory(
-            lambda kind: kind == tuple[str, ...], lambda kind: _list_of_text
-        )
+        converter.register_structure_hook_factory(lambda kind: kind == tuple[str, ...], lambda kind: _list_of_text)
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
     for row in (*EVENTS, *FACTS):
         renames = {
-            a.name: override(
-                rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in ("hold_s", "return_")
-            )
+            a.name: override(rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in ("hold_s", "return_"))
             for a in fields(row)
         }
         converter.register_unstructure_hook(row, make_dict_unstructure_fn(row, converter, **renames))  # type: ignore[arg-type]
@@ -135,17 +136,17 @@ def encode_row(row: Row, seq: int | None) -> bytes:
     """A row as JSON; an event, with its `seq`, is the very frame that clients get."""
     body = _log.unstructure(row)
     if seq is None:
-        return _encoder.encode({"fact": row.fact, **body})  # type: ignore[union-attr]
-    return _encoder.encode({"event": row.event, "ts": body.pop("ts"), "seq": seq, **body})  # type: ignore[union-attr]
+        return _encoder.encode({"fact": row.kind, **body})
+    return _encoder.encode({"event": row.kind, "ts": body.pop("ts"), "seq": seq, **body})
 
 
-_KINDS: dict[str, type[Row]] = {**{e.event: e for e in EVENTS}, **{f.fact: f for f in FACTS}}
+_KINDS: dict[str, type[Row]] = {row.kind: row for row in (*EVENTS, *FACTS)}
 
 
 def decode_row(body: bytes | str) -> Row:
     """The inverse of `encode_row`."""
     data = _decoder.decode(body)
-    return cast(Row, _log.structure(data, _KINDS[data.get("event") or data["fact"]]))
+    return _log.structure(data, _KINDS[data.get("event") or data["fact"]])
 
 
 def read_document(data: Any, kind: type[T], *, at: str = "") -> T:
@@ -167,8 +168,8 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
         found = []
         with_notes, without = error.group_exceptions()
         for inner, note in with_notes:
-            of_class = isinstance(error, ClassValidationError)
-            key, name = (note.name, note.name) if of_class else (note.index, f"[{note.index}]")
+            key: Any = note.name if isinstance(note, AttributeValidationNote) else note.index
+            name = key if isinstance(note, AttributeValidationNote) else f"[{key}]"
             found += _problems(inner, _part(data, key), _join(path, name))
         for inner in without:
             found += _problems(inner, data, path)

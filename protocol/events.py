@@ -1,6 +1,6 @@
 """The rows of the log: *events*, which clients see and which carry a `seq`, and *facts*, which only a fold needs.
 
-A row's class is its kind. Field names of events are the wire's, final. `ts` is market time: the decision's, never the
+Field names of events are the wire's, final. `ts` is market time: the decision's, never the
 machine's. Money is Decimal USDT, fractions are Decimal (0.012 = 1.2 %).
 """
 
@@ -32,7 +32,7 @@ class Snapshot:
     """A book's equity. `dd_from_peak` is measured from the all-time peak, `daily_dd_used` is the part of today's
     drawdown budget that is consumed (1 = all of it)."""
 
-    event: ClassVar[str] = "snapshot"
+    kind: ClassVar[str] = "snapshot"
     ts: datetime
     equity: Decimal
     phase: Phase
@@ -45,7 +45,7 @@ class Trade:
     """One execution. `size` = `qty` x `price`, USDT; `price` includes impact and slippage but not the fee; `fees` =
     swap fee + gas. `pnl`, `hold_s` and `return_` (pnl / cost) are of closing trades."""
 
-    event: ClassVar[str] = "trade"
+    kind: ClassVar[str] = "trade"
     ts: datetime
     pair: str
     side: Side
@@ -65,7 +65,7 @@ class Trade:
 class JournalEntry:
     """A decision or an occurrence in plain English, with its numbers in `data`."""
 
-    event: ClassVar[str] = "journal_entry"
+    kind: ClassVar[str] = "journal_entry"
     ts: datetime
     id: str
     type: EntryType
@@ -78,7 +78,7 @@ class JournalEntry:
 class RiskVeto:
     """Policy blocked an order before the executor."""
 
-    event: ClassVar[str] = "risk_veto"
+    kind: ClassVar[str] = "risk_veto"
     ts: datetime
     rule: str
     reason: str
@@ -91,7 +91,7 @@ class RiskVeto:
 
 @frozen
 class StatusChange:
-    event: ClassVar[str] = "status_change"
+    kind: ClassVar[str] = "status_change"
     ts: datetime
     from_: Status
     to: Status
@@ -102,7 +102,7 @@ class StatusChange:
 class QuoteRejected:
     """A quote was discarded before it reached the risk engine. `detail` is a sentence with the numbers."""
 
-    event: ClassVar[str] = "quote_rejected"
+    kind: ClassVar[str] = "quote_rejected"
     ts: datetime
     pair: str
     reason: Literal["divergence", "stale", "liquidity"]
@@ -118,7 +118,7 @@ Event = Snapshot | Trade | JournalEntry | RiskVeto | StatusChange | QuoteRejecte
 class Genesis:
     """The log's first row: what may never change under it. `market` pins the market's kind and its data."""
 
-    fact: ClassVar[str] = "genesis"
+    kind: ClassVar[str] = "genesis"
     ts: datetime
     layout: int
     agent: str
@@ -129,7 +129,7 @@ class Genesis:
 class ConfigAdopted:
     """A version of the agent's config, whole. Versions count from 1."""
 
-    fact: ClassVar[str] = "config"
+    kind: ClassVar[str] = "config"
     ts: datetime
     version: int
     config: AgentConfig
@@ -139,7 +139,7 @@ class ConfigAdopted:
 class RunStarted:
     """A fresh evaluation run: its risk peak and its window begin here, at `equity`."""
 
-    fact: ClassVar[str] = "run_started"
+    kind: ClassVar[str] = "run_started"
     ts: datetime
     version: int
     equity: Decimal
@@ -149,7 +149,7 @@ class RunStarted:
 class RunFailed:
     """The run's max drawdown was reached; entries are vetoed until `until`, when a fresh run starts."""
 
-    fact: ClassVar[str] = "run_failed"
+    kind: ClassVar[str] = "run_failed"
     ts: datetime
     until: datetime
 
@@ -158,7 +158,7 @@ class RunFailed:
 class Marked:
     """The paper book marked to this round's closes; written for every round, after its trades."""
 
-    fact: ClassVar[str] = "mark"
+    kind: ClassVar[str] = "mark"
     ts: datetime
     equity: Decimal
     prices: dict[str, Decimal]
@@ -169,7 +169,7 @@ class Decided:
     """The outcome of one decision that was no trade: what is counted, and folded where it repeats. `entry` is the
     journal entry that tells it, None where it is folded into a later one."""
 
-    fact: ClassVar[str] = "decided"
+    kind: ClassVar[str] = "decided"
     ts: datetime
     pair: str
     side: Side
@@ -181,7 +181,7 @@ class Decided:
 class RoundSettled:
     """Closes a round's transaction: what came in, and the cursor that continues after it."""
 
-    fact: ClassVar[str] = "round"
+    kind: ClassVar[str] = "round"
     ts: datetime
     cursor: Any
     ticks: dict[str, Tick]

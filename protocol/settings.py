@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from math import inf
 from decimal import Decimal
+from math import inf
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
@@ -81,6 +81,10 @@ class PaperConfig:
     gas_usdt: Decimal = field(default=Decimal("0.10"), validator=between(0, 1000))
 
 
+def _sorted(pairs: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(pairs))
+
+
 _pairs = matching(
     lambda pairs: bool(pairs) and len(set(pairs)) == len(pairs) and all(PAIR.fullmatch(p) for p in pairs),
     "must be a list of different pairs like ETH/USDT, at least one",
@@ -91,7 +95,7 @@ _pairs = matching(
 class AgentConfig:
     """All that decides. It lives in the log, in versions; a file only gives the first."""
 
-    watchlist: tuple[str, ...] = field(validator=_pairs, converter=lambda pairs: tuple(sorted(pairs)))
+    watchlist: tuple[str, ...] = field(validator=_pairs, converter=_sorted)
     strategy: StrategyConfig = StrategyConfig()
     quotes: QuotesConfig = QuotesConfig()
     risk: RiskConfig = RiskConfig()

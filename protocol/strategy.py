@@ -85,9 +85,7 @@ def default_spec() -> StrategySpec:
         market_mode="spot",
         name="mean-reversion-v1",
         signals=Signals(
-            entry=AnyOrAll(
-                all_of=(Condition("price_vs_sma", "<=", -0.05, 48), Condition("rsi", "<=", 25, 14))
-            ),
+            entry=AnyOrAll(all_of=(Condition("price_vs_sma", "<=", -0.05, 48), Condition("rsi", "<=", 25, 14))),
             exit=AnyOrAll(any_of=(Condition("price_vs_sma", ">=", 0.0, 48), Condition("rsi", ">=", 65, 14))),
         ),
         regime_filter=RegimeFilter((Condition("volatility", ">=", 0.04, 24),)),

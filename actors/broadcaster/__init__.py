@@ -1,0 +1,1 @@
+"""Broadcaster: what is committed, shown to clients."""

@@ -1,0 +1,54 @@
+"""The Broadcaster: puts on the board what the Journal has committed, all of it and in order."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from actors.broadcaster.board import Board
+from actors.executor.book import FOLDED as BOOK_ROWS
+from actors.executor.book import Book
+from actors.journal.store import MAKER, LogReader
+from actors.messages import Committed, DiskChanged
+from actors.ports import Blocking
+from actors.risk_engine.state import FOLDED as RISK_ROWS
+from actors.risk_engine.state import RiskState
+from actors.tower import Actor
+from protocol.codec import decode_row, from_plain
+
+READ_ROWS: Final = 2_000
+_FOLDED: Final = {row.kind for row in (*BOOK_ROWS, *RISK_ROWS)}
+
+
+class Broadcaster(Actor):
+    """Reads the log itself wherever it has not been told: at its start, and when its mailbox was full."""
+
+    def __init__(self, board: Board, reader: LogReader, blocking: Blocking) -> None:
+        self._board = board
+        self._reader = reader
+        self._blocking = blocking
+
+    async def restore(self) -> None:
+        checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
+        if checkpoint and checkpoint.row > self._board.row:
+            risk = from_plain(checkpoint.states["RiskEngine"], RiskState)
+            book = from_plain(checkpoint.states["Executor"]["book"], Book)
+            seq = await self._blocking(lambda: self._reader.seq_at(checkpoint.row))
+            self._board.begin(checkpoint.row, seq, risk, book)
+        await self._catch_up()
+
+    async def receive(self, message: Any) -> None:
+        match message:
+            case Committed():
+                if message.rows[0].row > self._board.row + 1:
+                    await self._catch_up()
+                self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
+            case DiskChanged():
+                self._board.outage = message.outage
+            case _:
+                raise TypeError(f"the Broadcaster does not take {message!r}")
+
+    async def _catch_up(self) -> None:
+        while found := await self._blocking(lambda: self._reader.rows(self._board.row, READ_ROWS)):
+            self._board.show(
+                (row, seq, body, decode_row(body) if kind in _FOLDED else None) for row, seq, kind, body in found
+            )

@@ -1,0 +1,68 @@
+"""The board: what is committed, as clients may see it. Written by the Broadcaster, read by the door.
+
+It holds the folds of the committed rows (what is) and the latest frames (what just happened). It outlives the
+Broadcaster's incarnations, and so do the connections that follow it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import trio
+
+from actors.executor import book as books
+from actors.executor.book import Book
+from actors.risk_engine import state as risks
+from actors.risk_engine.state import RiskState
+from protocol.errors import Outage
+from protocol.events import Row
+
+Committal = tuple[int, int | None, str, Row | None]  # row, seq, frame, and its value where a fold needs it
+
+KEPT_FRAMES: Final = 10_000  # how far a client that had caught up may fall behind
+
+
+class Board:
+    """`row` and `seq` are the last committed ones shown; `risk` and `book` are as of them."""
+
+    def __init__(self) -> None:
+        self.row = 0
+        self.seq = 0
+        self.risk = RiskState()
+        self.book = Book()
+        self.outage: Outage | None = None
+        self._frames: list[str] = []  # the latest, the last of them `seq`
+        self._news = trio.Event()
+
+    def begin(self, row: int, seq: int, risk: RiskState, book: Book) -> None:
+        """Stand at a checkpoint instead of before the first row."""
+        self.row, self.seq, self.risk, self.book = row, seq, risk, book
+
+    def show(self, rows: Iterable[Committal]) -> None:
+        """Committed rows, in order; those that are already shown are passed over."""
+        for row, seq, frame, value in rows:
+            if row <= self.row:
+                continue
+            self.row = row
+            self.risk = risks.evolve(self.risk, value)
+            self.book = books.evolve(self.book, value)
+            if seq is not None:
+                self.seq = seq
+                self._frames.append(frame)
+        if len(self._frames) > 2 * KEPT_FRAMES:
+            del self._frames[:-KEPT_FRAMES]
+        self._news.set()
+        self._news = trio.Event()
+
+    def frames_after(self, seq: int, limit: int) -> list[str] | None:
+        """Up to `limit` frames after `seq`, oldest first; None where the board does not reach back so far."""
+        behind = self.seq - seq
+        if behind > len(self._frames):
+            return None
+        start = len(self._frames) - behind
+        return self._frames[start : start + limit]
+
+    async def news(self) -> None:
+        """Until the next rows are shown."""
+        await self._news.wait()

@@ -1,0 +1,1 @@
+"""Executor: the ledger, the fills and the snapshots."""

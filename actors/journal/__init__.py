@@ -1,0 +1,1 @@
+"""Journal: the append-only log, its one writer and its readers."""

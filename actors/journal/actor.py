@@ -1,0 +1,202 @@
+"""The Journal: the one writer of the log. It accepts and orders at once, commits in groups, and only then announces.
+
+Accepting gives a turn's rows their places, and deciding may run ahead on that, at most PENDING_ROWS rows; acting and
+showing wait for the commit. A disk that does not take writes is a state, not a death: nothing further is accepted, what
+was is kept, and the log is reopened and read again until it does.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+from actors.journal.chain import Head, Sealed, seal
+from actors.journal.store import DISK_ERRORS, MAKER, Checkpoint, LogStore
+from actors.messages import (
+    Append,
+    Committed,
+    DiskChanged,
+    Flush,
+    ReadCheckpoint,
+    ReadHealth,
+    ReadRows,
+    SaveCheckpoint,
+    Settle,
+)
+from actors.ports import Blocking
+from actors.tower import Actor, Address, MailboxFull
+from actors.turn import Turn
+from protocol.codec import decode_row
+from protocol.errors import Outage
+from protocol.events import Row
+
+log = logging.getLogger("forestay.journal")
+PENDING_ROWS: Final = 2_000
+READ_ROWS: Final = 5_000
+RETRY_SECONDS: Final = 0.5
+
+
+class Journal(Actor):
+    def __init__(
+        self, path: Path, log_id: str, blocking: Blocking, broadcaster: Address, *, vfs: str | None = None
+    ) -> None:
+        self._open: Callable[[], LogStore] = lambda: LogStore(path, log_id=log_id, vfs=vfs)
+        self._blocking = blocking
+        self._broadcaster = broadcaster
+        self._store: LogStore
+        self._head: Head  # of what is accepted
+        self._turn = Turn()
+        self._draft: list[Row] = []
+        self._pending: list[Sealed] = []  # accepted, not yet committed
+        self._unannounced: list[Sealed] = []
+        self._checkpoint: Checkpoint | None = None
+        self._outage: Outage | None = None
+        self._work = trio.Event()
+        self._progress = trio.Event()
+
+    async def restore(self) -> None:
+        """Open the log and verify what came after the last checkpoint, before anything is written."""
+        await self._reopen()
+        latest = self._store.latest_checkpoint(MAKER)
+        await self._blocking(lambda: self._store.verify(latest.row if latest else 0))
+        self._head = self._store.head
+
+    async def receive(self, message: Any) -> Any:
+        match message:
+            case Append():
+                return self._append(message.turn, message.rows)
+            case Settle():
+                return await self._settle(message)
+            case ReadRows():
+                return await self._read(message)
+            case ReadCheckpoint():
+                return self._store.latest_checkpoint(MAKER)
+            case SaveCheckpoint():
+                self._checkpoint = Checkpoint(self._head.row, message.states)
+                return None
+            case ReadHealth():
+                return self._outage
+            case Flush():
+                return await self._flushed()
+            case _:
+                raise TypeError(f"the Journal does not take {message!r}")
+
+    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> Outage | None:
+        if turn is not self._turn:
+            self._turn, self._draft = turn, []
+        self._draft += rows
+        return self._outage
+
+    async def _settle(self, message: Settle) -> Outage | None:
+        if outage := self._append(message.turn, message.rows):
+            return outage
+        sealed, self._head = seal(self._draft, self._head)
+        self._draft = []
+        self._pending += sealed
+        message.turn.settled = True
+        self._work.set()
+        while len(self._pending) > PENDING_ROWS and self._outage is None:
+            await self._progress.wait()
+        return await self._flushed() if message.durable else None
+
+    async def _flushed(self) -> Outage | None:
+        while self._pending and self._outage is None:
+            await self._progress.wait()
+        return self._outage
+
+    async def _read(self, message: ReadRows) -> tuple[int, list[Row]]:
+        """Rows from the disk first; what is accepted but not yet there comes last."""
+        committed = self._store.head.row
+        if message.after < committed:
+            found = await self._blocking(lambda: self._store.bodies(message.after, message.kinds, READ_ROWS))
+            if found:
+                return found[-1][0], [decode_row(body) for _, body in found]
+        rest = [s for s in self._pending if s.row > max(message.after, committed) and s.kind in message.kinds]
+        return (rest[-1].row if rest else 0), [s.value for s in rest]
+
+    async def work(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            while self._pending:
+                await self._commit()
+            while self._unannounced:  # the Broadcaster's mailbox is full: it hears of it as soon as it has room
+                await trio.sleep(0.01)
+                self._announce()
+
+    async def _commit(self) -> None:
+        batch, checkpoint = self._pending[:PENDING_ROWS], self._checkpoint
+        if checkpoint and checkpoint.row > batch[-1].row:
+            checkpoint = None
+        try:
+            await self._blocking(lambda: self._store.append(batch, checkpoint, MAKER))
+        except DISK_ERRORS as error:
+            await self._outlast(error)
+            return
+        if checkpoint is self._checkpoint:
+            self._checkpoint = None
+        self._committed(batch)
+
+    def _committed(self, batch: list[Sealed]) -> None:
+        del self._pending[: len(batch)]
+        self._unannounced += batch
+        self._announce()
+        self._progress.set()
+        self._progress = trio.Event()
+
+    def _announce(self) -> None:
+        try:
+            self._broadcaster.tell(Committed(tuple(self._unannounced)))
+        except MailboxFull:
+            return
+        self._unannounced = []
+
+    async def _outlast(self, error: Exception) -> None:
+        """A write failed. Show it, then reopen and read again until the disk takes writes: never the same handle."""
+        self._show(Outage("disk", f"the log cannot be written: {error}"))
+        self._progress.set()
+        self._progress = trio.Event()
+        while True:
+            await trio.sleep(RETRY_SECONDS)
+            await self._reopen()
+            # What failed may still have been written: the log itself knows.
+            done = [s for s in self._pending if s.row <= self._store.head.row]
+            if done and done[-1].hash != self._store.head.hash:
+                raise RuntimeError("the log holds other rows than the ones that were accepted")
+            if done:
+                self._committed(done)
+            batch = self._pending[:PENDING_ROWS]
+            try:
+                await self._blocking(lambda batch=batch: self._store.append(batch))  # type: ignore[misc]
+            except DISK_ERRORS as again:
+                error = again
+                continue
+            self._show(None)
+            self._committed(batch)
+            return
+
+    async def _reopen(self) -> None:
+        """Open the log anew, however long the disk refuses it."""
+        while True:
+            try:
+                if hasattr(self, "_store"):
+                    self._store.close()
+                self._store = await self._blocking(self._open)
+            except DISK_ERRORS as error:
+                self._show(Outage("disk", f"the log cannot be opened: {error}"))
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    def _show(self, outage: Outage | None) -> None:
+        if (outage is None) != (self._outage is None):
+            log.warning("%s", outage.reason if outage else "the log can be written again")
+        self._outage = outage
+        try:
+            self._broadcaster.tell(DiskChanged(outage))
+        except MailboxFull:
+            log.warning("the Broadcaster is too busy to hear of the disk")

@@ -1,0 +1,217 @@
+"""The log on disk: one SQLite file, one writer, any number of readers.
+
+Two tables carry meaning: `log`, append-only, and `meta`, which names it. `checkpoint` is a cache of folded states and may
+be deleted at any time. What `append` has returned from is on the disk (WAL, synchronous=FULL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+import apsw
+from attrs import frozen
+
+from actors.journal.chain import NOTHING, Head, Sealed, link
+from protocol.codec import from_json, to_json
+from protocol.times import from_wire, to_millis
+
+LAYOUT: Final = 1
+FILE_NAME: Final = "log.sqlite3"
+# Checkpoints are a cache of folded states; another shape of states is another maker, and its checkpoints are ignored.
+MAKER: Final = "forestay-1"
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS log (
+    row INTEGER PRIMARY KEY, seq INTEGER UNIQUE, ts INTEGER NOT NULL, kind TEXT NOT NULL, type TEXT,
+    body TEXT NOT NULL, hash BLOB NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS log_by_kind ON log (kind, row);
+CREATE INDEX IF NOT EXISTS log_by_type ON log (type, seq) WHERE type IS NOT NULL;
+CREATE TABLE IF NOT EXISTS checkpoint (
+    row INTEGER PRIMARY KEY, hash BLOB NOT NULL, maker TEXT NOT NULL, body TEXT NOT NULL
+) STRICT;
+"""
+# The errors by which SQLite says that the disk does not take or give what it should, now.
+DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
+_INSERT: Final = "INSERT INTO log (row, seq, ts, kind, type, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+@frozen
+class Checkpoint:
+    """Folded states by floor, as plain data, as they were after `row`."""
+
+    row: int
+    states: dict[str, Any]
+
+
+class Damaged(Exception):
+    """The log is not what was written. `seq` is of the first bad event (or of the last good one, for a bad fact)."""
+
+    def __init__(self, row: int, seq: int, reason: str) -> None:
+        super().__init__(f"the log is damaged at row {row} (seq {seq}): {reason}")
+        self.row, self.seq, self.reason = row, seq, reason
+
+
+class _Log:
+    """What writer and readers have in common."""
+
+    _db: apsw.Connection
+
+    def latest_checkpoint(self, maker: str) -> Checkpoint | None:
+        """The newest one by this `maker` whose hash the log still has at its row, or None."""
+        found = self._db.execute(
+            "SELECT c.row, c.body FROM checkpoint c JOIN log l ON l.row = c.row AND l.hash = c.hash "
+            "WHERE c.maker = ? ORDER BY c.row DESC LIMIT 1",
+            (maker,),
+        ).fetchone()
+        return Checkpoint(found[0], from_json(found[1])) if found else None
+
+    def bodies(self, after: int, kinds: Iterable[str], limit: int) -> list[tuple[int, str]]:
+        """(row, body) of rows after `after` of these kinds, oldest first."""
+        names = tuple(kinds)
+        query = (
+            f"SELECT row, body FROM log WHERE row > ? AND kind IN ({', '.join('?' * len(names))})"  # noqa: S608
+            " ORDER BY row LIMIT ?"
+        )
+        return cast(list[tuple[int, str]], self._db.execute(query, (after, *names, limit)).fetchall())
+
+    def close(self) -> None:
+        self._db.close()
+
+
+class LogStore(_Log):
+    """The writer's hand on the log. Synchronous; one thread at a time."""
+
+    def __init__(self, path: Path, *, log_id: str, vfs: str | None = None) -> None:
+        """Open or create. `log_id` names the log if it is new. Raises one of DISK_ERRORS, or Damaged."""
+        self._db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs)
+        self._db.pragma("journal_mode", "wal")
+        self._db.pragma("synchronous", "full")
+        with self._db:
+            self._db.execute(_TABLES)
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))
+        self.log_id: str = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get
+        self.head = _head(self._db)
+
+    def append(self, batch: Sequence[Sealed], checkpoint: Checkpoint | None = None, maker: str = "") -> None:
+        """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return."""
+        with self._db:
+            self._db.executemany(
+                _INSERT, ((s.row, s.seq, s.ts, s.kind, s.type, s.body.decode(), s.hash) for s in batch)
+            )
+            if checkpoint:
+                values = (checkpoint.row, maker, to_json(checkpoint.states).decode(), checkpoint.row)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO checkpoint SELECT ?, hash, ?, ? FROM log WHERE row = ?", values
+                )
+                self._db.execute("DELETE FROM checkpoint WHERE row < ?", (checkpoint.row,))
+        if batch:
+            last = batch[-1]
+            seq = next((s.seq for s in reversed(batch) if s.seq is not None), self.head.seq)
+            self.head = Head(last.row, seq, last.ts, last.hash)
+
+    def verify(self, after: int = 0) -> int:
+        """Check the chain after row `after`; how many rows were good. Raises Damaged."""
+        return _verify(self._db, after)
+
+
+class LogReader(_Log):
+    """A reader beside the writer: sees what is committed, waits for nobody. Synchronous; one thread at a time."""
+
+    def __init__(self, path: Path, *, vfs: str | None = None) -> None:
+        """Raises one of DISK_ERRORS when there is no log."""
+        self._db = _open(path, apsw.SQLITE_OPEN_READONLY, vfs)
+
+    @property
+    def log_id(self) -> str:
+        return str(self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get)
+
+    def head(self) -> Head:
+        return _head(self._db)
+
+    def frames(self, after: int, limit: int) -> list[tuple[int, str]]:
+        """(seq, frame) of the events after `after`, oldest first."""
+        query = "SELECT seq, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?"
+        return cast(list[tuple[int, str]], self._db.execute(query, (after, limit)).fetchall())
+
+    def rows(self, after: int, limit: int) -> list[tuple[int, int | None, str, str]]:
+        """(row, seq, kind, body) of all rows after row `after`, oldest first."""
+        query = "SELECT row, seq, kind, body FROM log WHERE row > ? ORDER BY row LIMIT ?"
+        return cast(list[tuple[int, int | None, str, str]], self._db.execute(query, (after, limit)).fetchall())
+
+    def seq_at(self, row: int) -> int:
+        """The seq of the last event up to `row`."""
+        query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
+        return self._db.execute(query, (row,)).get or 0
+
+    def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        return self._db.execute(query, tuple(values)).fetchall()
+
+    def first_row_at(self, ts: int) -> int:
+        """The number of the first row whose time is at or after `ts` (ms); one past the end if there is none.
+
+        The log's time never runs backwards, so the rows are sorted by it and need no index of their own.
+        """
+        low, high = 1, _head(self._db).row + 1
+        while low < high:
+            middle = (low + high) // 2
+            found = self._db.execute("SELECT ts FROM log WHERE row = ?", (middle,)).get
+            low, high = (middle + 1, high) if found < ts else (low, middle)
+        return low
+
+    def verify(self) -> int:
+        """Check the whole chain; how many rows were good. Raises Damaged."""
+        return _verify(self._db, 0)
+
+
+def _open(path: Path, flags: int, vfs: str | None) -> apsw.Connection:
+    db = apsw.Connection(str(path), flags=flags, vfs=vfs)
+    db.set_busy_timeout(5000)
+    return db
+
+
+def _head(db: apsw.Connection) -> Head:
+    last = db.execute("SELECT row, ts, hash FROM log ORDER BY row DESC LIMIT 1").fetchone()
+    if last is None:
+        return Head()
+    return Head(last[0], db.execute("SELECT max(seq) FROM log").get or 0, last[1], last[2])
+
+
+def _verify(db: apsw.Connection, after: int) -> int:
+    row, seq, digest = after, 0, NOTHING
+    if after:
+        digest = db.execute("SELECT hash FROM log WHERE row = ?", (after,)).get
+        query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
+        seq = db.execute(query, (after,)).get or 0
+    try:
+        for found, own_seq, ts, kind, entry_type, body, stored in _rows(db, after):
+            row += 1
+            bad_seq = own_seq or seq
+            if found != row:
+                raise Damaged(row, seq + 1, f"row {row} is missing")
+            if own_seq is not None and own_seq != seq + 1:
+                raise Damaged(row, seq + 1, f"seq {own_seq} stands where {seq + 1} should")
+            digest = link(digest, row, own_seq, body.encode())
+            if digest != stored:
+                raise Damaged(row, bad_seq, "its hash does not fit its content and the row before it")
+            if not _index_fits(body, ts, kind, entry_type):
+                raise Damaged(row, bad_seq, "its index columns do not fit its content")
+            seq = own_seq or seq
+    except (apsw.CorruptError, apsw.NotADBError) as error:
+        raise Damaged(row + 1, seq + 1, f"SQLite cannot read it: {error}") from None
+    return row
+
+
+def _index_fits(body: str, ts: int, kind: str, entry_type: str | None) -> bool:
+    data = from_json(body)
+    return (
+        to_millis(from_wire(data["ts"])) == ts
+        and data.get("event", data.get("fact")) == kind
+        and (data["type"] if kind == "journal_entry" else None) == entry_type
+    )
+
+
+def _rows(db: apsw.Connection, after: int) -> Iterator[Any]:
+    return iter(db.execute("SELECT row, seq, ts, kind, type, body, hash FROM log WHERE row > ? ORDER BY row", (after,)))

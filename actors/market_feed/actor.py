@@ -1,0 +1,85 @@
+"""The MarketFeed: brings the market's rounds to the Strategist, one at a time, at its pace."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from math import inf
+from typing import Any, Final
+
+import trio
+
+from actors.messages import ConductRound, Halt, ReadCursor, ReadHealth, SkipRound
+from actors.ports import Market
+from actors.tower import Actor, Address
+from protocol.times import to_wire
+
+log = logging.getLogger("forestay.market")
+DEADLY: Final = 3
+OUTAGE_SECONDS: Final = 0.5
+
+
+class MarketFeed(Actor):
+    """`attempts` counts how often a round was begun and outlives this incarnation: a round that has killed DEADLY times is
+    passed over. `ended` is called once the market has no further round."""
+
+    def __init__(
+        self,
+        market: Market,
+        speed: float,
+        attempts: Counter[str],
+        ended: Callable[[], None],
+        *,
+        journal: Address,
+        strategist: Address,
+    ) -> None:
+        self._market = market
+        self._pause = 0.0 if speed == inf else 1 / speed
+        self._attempts = attempts
+        self._ended = ended
+        self._journal = journal
+        self._strategist = strategist
+        self._halted = trio.Event()
+        self._idle = trio.Event()
+
+    async def receive(self, message: Any) -> Any:
+        match message:
+            case Halt():
+                self._halted.set()
+                await self._idle.wait()
+            case _:
+                raise TypeError(f"the MarketFeed does not take {message!r}")
+
+    async def work(self) -> None:
+        cursor = await self._strategist.ask(ReadCursor())
+        due = trio.current_time()
+        while not self._halted.is_set():
+            round = await self._market.next_round(cursor)
+            if round is None:
+                log.info("the market has no further round")
+                self._ended()
+                break
+            key = to_wire(round.ts)
+            self._attempts[key] += 1
+            if self._attempts[key] > DEADLY:
+                reason = f"it ended an actor {DEADLY} times"
+                outage = await self._strategist.ask(SkipRound(round, reason))
+            else:
+                outage = await self._strategist.ask(ConductRound(round))
+            if outage is None:
+                cursor = round.cursor
+                del self._attempts[key]
+            else:
+                self._attempts[key] -= 1  # not settled, but nobody died of it
+                await self._outlast()
+            if self._pause:
+                due = max(due + self._pause, trio.current_time())
+                with trio.move_on_at(due):
+                    await self._halted.wait()
+        self._idle.set()
+
+    async def _outlast(self) -> None:
+        """Nothing is decided while nothing can be written."""
+        while not self._halted.is_set() and await self._journal.ask(ReadHealth()) is not None:
+            await trio.sleep(OUTAGE_SECONDS)

@@ -1,0 +1,213 @@
+"""What the floors say to each other. Asks are imperatives and name their answer; a tell is a past participle."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from actors.executor.book import Book
+from actors.journal.chain import Sealed
+from actors.journal.store import Checkpoint
+from actors.risk_engine.state import RiskState
+from actors.tower import Ask
+from actors.turn import Turn
+from protocol.errors import Outage, Refusal
+from protocol.events import EntryType, QuoteRejected, Row, Trade
+from protocol.market import Round, Tick
+from protocol.orders import Order, Quote
+from protocol.settings import AgentConfig
+
+# --- to the Journal
+
+
+@frozen
+class Append(Ask[Outage | None]):
+    """Add rows to the open turn; another turn's rows that were never settled are dropped."""
+
+    turn: Turn
+    rows: tuple[Row, ...]
+
+
+@frozen
+class Settle(Ask[Outage | None]):
+    """Add the last rows and accept the turn: from here on its rows have their places. With `durable`, the answer comes
+    when they are on the disk."""
+
+    turn: Turn
+    rows: tuple[Row, ...] = ()
+    durable: bool = False
+
+
+@frozen
+class ReadRows(Ask[tuple[int, list[Row]]]):
+    """Accepted rows of these kinds after row `after`, oldest first, with the row to go on from; (0, []) at the end."""
+
+    after: int
+    kinds: tuple[str, ...]
+
+
+@frozen
+class ReadCheckpoint(Ask[Checkpoint | None]):
+    pass
+
+
+@frozen
+class SaveCheckpoint(Ask[None]):
+    """States by floor, all as of the last settled turn; kept with the next commit."""
+
+    states: dict[str, Any]
+
+
+@frozen
+class ReadHealth(Ask[Outage | None]):
+    """Can the disk be written to?"""
+
+
+@frozen
+class Flush(Ask[Outage | None]):
+    """Answered when all that was accepted is on the disk."""
+
+
+# --- to the Broadcaster
+
+
+@frozen
+class Committed:
+    """These rows are on the disk."""
+
+    rows: tuple[Sealed, ...]
+
+
+@frozen
+class DiskChanged:
+    """The disk stopped taking writes, or (None) takes them again."""
+
+    outage: Outage | None
+
+
+# --- down the pipeline
+
+
+@frozen
+class Verify(Ask[Quote | QuoteRejected]):
+    """Is there a price for this order that can be believed?"""
+
+    turn: Turn
+    order: Order
+    tick: Tick
+    at: datetime
+
+
+@frozen
+class Judge(Ask[Outage | Refusal | None]):
+    """May this order pass? A veto is journaled by the RiskEngine before it answers."""
+
+    turn: Turn
+    order: Order
+    book: Book
+    at: datetime
+
+
+@frozen
+class Assess(Ask[Outage | RiskState]):
+    """A round's trades and its mark: does a limit break, does the status change? Answered with the state after."""
+
+    turn: Turn
+    rows: tuple[Row, ...]
+
+
+@frozen
+class Execute(Ask[Outage | Refusal | Trade]):
+    """Fill a judged order at its verified quote."""
+
+    turn: Turn
+    order: Order
+    quote: Quote
+    at: datetime
+
+
+@frozen
+class CloseRound(Ask[Outage | Book]):
+    """Mark the book to the round's prices, have it assessed, take a snapshot when one is due."""
+
+    turn: Turn
+    round: Round
+
+
+@frozen
+class ReadBook(Ask[Book]):
+    pass
+
+
+@frozen
+class AdoptConfig(Ask[Outage | None]):
+    """A new version of the config is in force from this turn on."""
+
+    turn: Turn
+    version: int
+    config: AgentConfig
+    at: datetime
+
+
+@frozen
+class Capture(Ask[Any]):
+    """The floor's settled state as plain data, for a checkpoint; asked between turns."""
+
+
+@frozen
+class Sign(Ask[Refusal]):
+    """Sign and send an order. In paper nothing is armed."""
+
+    turn: Turn
+    order: Order
+
+
+# --- to the Strategist
+
+
+@frozen
+class ConductRound(Ask[Outage | None]):
+    """Decide this round whole: one turn."""
+
+    round: Round
+
+
+@frozen
+class SkipRound(Ask[Outage | None]):
+    """Pass over a round that keeps killing: journaled, and its candles are seen but not traded on."""
+
+    round: Round
+    reason: str
+
+
+@frozen
+class ChangeConfig(Ask[Outage | int]):
+    """Adopt this config as the next version; the answer is its number. `expected` guards against a lost update."""
+
+    config: AgentConfig
+    text: str
+
+
+@frozen
+class Announce(Ask[Outage | None]):
+    """One journal entry in a turn of its own, at log time."""
+
+    type: EntryType
+    tags: tuple[str, ...]
+    text: str
+    data: dict[str, Any]
+
+
+@frozen
+class ReadCursor(Ask[Any]):
+    """The market's cursor after the last settled round; None before the first."""
+
+
+# --- to the MarketFeed
+
+
+@frozen
+class Halt(Ask[None]):
+    """Begin no further round; answered when the one in flight is settled."""

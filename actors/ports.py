@@ -1,0 +1,48 @@
+"""The ports to the outside world: each a small Protocol, with one real face elsewhere and simulated ones in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import trio
+
+from protocol.market import Round
+
+T = TypeVar("T")
+
+
+class Blocking(Protocol):
+    """Runs a blocking call without holding up the others."""
+
+    async def __call__(self, call: Callable[[], T], /) -> T: ...
+
+
+def in_threads(limit: int) -> Blocking:
+    """Blocking calls in worker threads of their own, at most `limit` at once. A call once begun is waited for."""
+    limiter = trio.CapacityLimiter(limit)
+
+    async def run(call: Callable[[], T], /) -> T:
+        return await trio.to_thread.run_sync(call, limiter=limiter)
+
+    return run
+
+
+class Market(Protocol):
+    """Where rounds come from."""
+
+    @property
+    def pinned(self) -> dict[str, Any]:
+        """What makes it the same market after a restart, as JSON: the log's first row keeps it."""
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """The pairs it can have rounds of, in name order."""
+
+    @property
+    def begins(self) -> datetime:
+        """Log time before the first round."""
+
+    async def next_round(self, cursor: Any | None, /) -> Round | None:
+        """The first round after `cursor` (None: from the beginning), or None where the market ends."""

@@ -1,0 +1,1 @@
+"""QuoteVerifier: is this price to be believed?."""

@@ -1,0 +1,74 @@
+"""Is there a price for this order that can be believed? Pure: everything it looks at is in its arguments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from protocol.events import QuoteRejected
+from protocol.market import Observation, Tick
+from protocol.money import PCT, ZERO, booked, pct, price, usdt
+from protocol.orders import Order, Quote
+from protocol.settings import QuotesConfig
+
+# Exits are let through at this many times the limits of entries: a poor quote must not keep us in a position.
+EXIT_TOLERANCE = 5
+
+
+def verify(order: Order, tick: Tick, limits: QuotesConfig, at: datetime) -> Quote | QuoteRejected:
+    """A quote for exactly this order, held against an independent reference, or why it is not believed.
+
+    Looked at in turn: the age of both prices, the divergence of the two mids, the price impact of the order's size.
+    """
+    wider = EXIT_TOLERANCE if order.side == "sell" else 1
+    max_age = limits.max_age_seconds * wider
+    max_divergence = limits.max_divergence_pct * PCT * wider
+    max_impact = limits.max_impact_pct * PCT * wider
+    pool, reference = tick.executable, tick.reference
+
+    for seen in (pool, reference):
+        if seen is not None and (age := _age(seen, at)) > max_age:
+            return QuoteRejected(
+                at, order.pair, "stale",
+                f"the price of {seen.venue} is {age} s old, the limit is {max_age} s", "QUOTE_STALE", order.ref,
+            )  # fmt: skip
+
+    divergence = booked(abs(pool.price / reference.price - 1)) if reference else None
+    if reference is not None and divergence is not None and divergence > max_divergence:
+        return QuoteRejected(
+            at, order.pair, "divergence",
+            f"{pool.venue} quotes {price(pool.price)}, {reference.venue} {price(reference.price)}: {pct(divergence)} "
+            f"apart, the limit is {pct(max_divergence)}", "QUOTE_DIVERGENCE", order.ref,
+        )  # fmt: skip
+
+    depth = pool.depth_usdt or ZERO
+    impact = booked(order.size_usdt / depth) if depth else Decimal(1)
+    if impact > max_impact:
+        return QuoteRejected(
+            at, order.pair, "liquidity",
+            f"{usdt(order.size_usdt)} would move {pool.venue} by {pct(impact)} (it holds {usdt(depth)}), the limit is "
+            f"{pct(max_impact)}", "INSUFFICIENT_LIQUIDITY", order.ref,
+        )  # fmt: skip
+
+    return Quote(
+        order.ref, pool.venue, executable_price(pool.price, impact, order.side == "buy"), pool.price, impact,
+        _age(pool, at), depth, max_age, max_impact, max_divergence,
+        reference.venue if reference else None, reference.price if reference else None,
+        _age(reference, at) if reference else None, divergence,
+    )  # fmt: skip
+
+
+def executable_price(mid: Decimal, impact: Decimal, buying: bool) -> Decimal:
+    """The average price in a constant-product pool without its fee: spending a fraction `impact` of the USDT side moves
+    a buy's price to mid x (1 + impact); selling base worth that fraction brings mid / (1 + impact).
+
+    With reserves x (base) and y (USDT), mid = y/x: dy buys x dy/(y + dy), so dy over that is mid (1 + dy/y).
+
+    >>> executable_price(Decimal(2000), Decimal("0.01"), True)
+    Decimal('2020')
+    """
+    return booked(mid * (1 + impact) if buying else mid / (1 + impact))
+
+
+def _age(seen: Observation, at: datetime) -> Decimal:
+    return booked(Decimal((at - seen.observed_at).total_seconds()))

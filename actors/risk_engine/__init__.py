@@ -1,0 +1,1 @@
+"""RiskEngine: policy. The limits, the evaluation, the lifecycle."""

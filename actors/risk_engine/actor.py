@@ -1,0 +1,84 @@
+"""The RiskEngine: policy. Every order passes it, every round's outcome is assessed by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from actors.messages import AdoptConfig, Append, Assess, Capture, Judge
+from actors.restoring import restored
+from actors.risk_engine.rules import assess, config_rows, judge, veto_rows
+from actors.risk_engine.state import FOLDED, RiskState, evolve
+from actors.tower import Actor, Address
+from actors.turn import Draft, Turn
+from protocol.codec import from_plain, to_plain
+from protocol.errors import Outage, Refusal
+from protocol.events import ConfigAdopted, Row
+
+FLOOR = "RiskEngine"
+
+
+class RiskEngine(Actor):
+    def __init__(self, journal: Address) -> None:
+        self._journal = journal
+        self._state: Draft[RiskState]
+
+    async def restore(self) -> None:
+        self._state = Draft(
+            await restored(
+                self._journal,
+                FLOOR,
+                RiskState(),
+                kinds=FOLDED,
+                evolve=evolve,
+                thaw=lambda plain: from_plain(plain, RiskState),
+            )
+        )
+
+    async def receive(self, message: Any) -> Any:
+        match message:
+            case Judge():
+                return await self._judge(message)
+            case Assess():
+                return await self._assess(message)
+            case AdoptConfig():
+                return await self._adopt(message)
+            case Capture():
+                return to_plain(self._state.now)
+            case _:
+                raise TypeError(f"the RiskEngine does not take {message!r}")
+
+    async def _judge(self, asked: Judge) -> Outage | Refusal | None:
+        self._state.begin(asked.turn)
+        refusal = judge(self._state.now, asked.order, asked.book, asked.at)
+        if refusal is None:
+            return None
+        return await self._append(asked.turn, veto_rows(refusal, asked.order, asked.at)) or refusal
+
+    async def _assess(self, asked: Assess) -> Outage | RiskState:
+        self._state.begin(asked.turn)
+        before = self._state.now
+        self._fold(asked.rows)
+        rows = assess(before, self._state.now, asked.rows[-1].ts)
+        return await self._append(asked.turn, rows) or self._state.now
+
+    async def _adopt(self, asked: AdoptConfig) -> Outage | None:
+        self._state.begin(asked.turn)
+        adopted = ConfigAdopted(asked.at, asked.version, asked.config)
+        before = self._state.now
+        self._fold((adopted,))
+        basis = self._state.now if asked.version == 1 else before
+        return await self._append(asked.turn, (adopted, *config_rows(basis, asked.version, asked.config, asked.at)))
+
+    def _fold(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._state.now = evolve(self._state.now, row)
+
+    async def _append(self, turn: Turn, rows: tuple[Row, ...]) -> Outage | None:
+        """Journal what was decided here, and remember it."""
+        if not rows:
+            return None
+        outage = await self._journal.ask(Append(turn, rows))
+        if outage is None:
+            self._fold(row for row in rows if not isinstance(row, ConfigAdopted))
+        return outage

@@ -1,0 +1,1 @@
+"""Strategist: what the agent wants to do, and the conductor of turns."""

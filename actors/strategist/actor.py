@@ -1,0 +1,363 @@
+"""The Strategist: reads the market for its owner, and conducts the turns.
+
+Its mailbox is where causes queue up: a round of candles, a change of config, a note for the journal. It handles one at a
+time, asks the older floors what it needs, and settles what came of it as one transaction. So nothing else in the tower
+needs a lock, and a turn that dies midway leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any, Final
+
+import trio
+from attrs import define, field, frozen
+from attrs import evolve as changed
+
+from actors.executor.book import Book
+from actors.executor.book import evolve as evolve_book
+from actors.messages import (
+    AdoptConfig,
+    Announce,
+    Append,
+    Capture,
+    ChangeConfig,
+    CloseRound,
+    ConductRound,
+    Execute,
+    Judge,
+    ReadBook,
+    ReadCursor,
+    SaveCheckpoint,
+    Settle,
+    SkipRound,
+    Verify,
+)
+from actors.restoring import restored
+from actors.strategist import outcomes
+from actors.strategist.outcomes import Outcomes, skipped, told
+from actors.strategist.signals import PairView, stand_aside, too_dear
+from actors.tower import Actor, Address
+from actors.turn import Turn
+from protocol.codec import from_plain, to_plain
+from protocol.errors import Outage, Refusal
+from protocol.events import (
+    LIFE_OF_THE_PROCESS,
+    ConfigAdopted,
+    Decided,
+    Genesis,
+    JournalEntry,
+    QuoteRejected,
+    RoundSettled,
+    Row,
+    Trade,
+)
+from protocol.market import Gap, Round, Tick
+from protocol.money import PCT, booked
+from protocol.orders import Order, named
+from protocol.settings import AgentConfig
+from protocol.strategy import StrategySpec
+from protocol.times import from_wire, to_wire
+
+FLOOR: Final = "Strategist"
+LAYOUT: Final = 1
+CHECKPOINT_ROUNDS: Final = 1_000
+OUTAGE_SECONDS: Final = 0.5
+
+
+@define
+class Founding:
+    """How a log begins, and what this process has yet to say in it. `announced` outlives the Strategist's incarnations."""
+
+    agent: str
+    market: dict[str, Any]
+    begins: datetime
+    config: AgentConfig
+    started: Announce
+    announced: bool = field(default=False, init=False)
+
+
+@frozen
+class _Mind:
+    """What the Strategist remembers between turns, besides its view of each pair."""
+
+    ts: datetime
+    version: int = 0
+    config: AgentConfig | None = None
+    cursor: Any = None
+    outcomes: Outcomes = {}
+    notes: int = 0  # entries on the life of the process so far: what tells their ids apart
+
+    def after(self, row: Row) -> _Mind:
+        mind = self if self.ts == row.ts else changed(self, ts=row.ts)
+        match row:
+            case ConfigAdopted():
+                return changed(mind, version=row.version, config=row.config)
+            case RoundSettled():
+                return changed(mind, cursor=row.cursor)
+            case JournalEntry():
+                return changed(mind, notes=mind.notes + 1) if row.type in LIFE_OF_THE_PROCESS else mind
+            case Decided() | Trade():
+                return changed(mind, outcomes=outcomes.evolve(mind.outcomes, row))
+            case _:
+                return mind
+
+
+@define
+class _Memory:
+    """The mind, and the views of the pairs: these take in each settled candle once."""
+
+    mind: _Mind
+    views: dict[str, PairView]
+    seen: datetime | None = None
+
+    @classmethod
+    def thawed(cls, plain: dict[str, Any]) -> _Memory:
+        views = {pair: PairView.thawed(view) for pair, view in plain["views"].items()}
+        seen = plain["seen"]
+        return cls(from_plain(plain["mind"], _Mind), views, from_wire(seen) if seen else None)
+
+    @property
+    def config(self) -> AgentConfig:
+        assert self.mind.config is not None, "a log's second row is its config"
+        return self.mind.config
+
+    @property
+    def spec(self) -> StrategySpec:
+        return self.config.strategy.spec
+
+    def see(self, ts: datetime, ticks: dict[str, Tick]) -> None:
+        """Take in a round's candles; a round that is tried again was already seen."""
+        if self.seen is not None and ts <= self.seen:
+            return
+        self.seen = ts
+        for pair, tick in ticks.items():
+            if pair not in self.views:
+                self.views[pair] = PairView.of(self.spec)
+            self.views[pair].see(tick.candle.close)
+
+    def fold(self, row: Row) -> _Memory:
+        """A row of the log, when the state is restored."""
+        if isinstance(row, ConfigAdopted):
+            self.adopt(row)
+        else:
+            self.mind = self.mind.after(row)
+        if isinstance(row, RoundSettled):
+            self.see(row.ts, row.ticks)
+        return self
+
+    def adopt(self, row: ConfigAdopted) -> None:
+        """Views follow the spec: with another one they begin cold."""
+        if self.mind.config is None or self.spec != row.config.strategy.spec:
+            self.views = {}
+        self.mind = self.mind.after(row)
+
+
+_FOLDED = (Genesis, ConfigAdopted, RoundSettled, JournalEntry, Decided, Trade)
+
+
+class Strategist(Actor):
+    def __init__(
+        self,
+        founding: Founding,
+        *,
+        journal: Address,
+        quotes: Address,
+        risk: Address,
+        executor: Address,
+    ) -> None:
+        self._founding = founding
+        self._journal = journal
+        self._quotes = quotes
+        self._risk = risk
+        self._executor = executor
+        self._memory: _Memory
+        self._book: Book
+        self._rounds = 0
+
+    async def restore(self) -> None:
+        """Refold; found the log if it is empty; say once per process that it started."""
+        self._memory = await restored(
+            self._journal,
+            FLOOR,
+            _Memory(_Mind(self._founding.begins), {}),
+            kinds=_FOLDED,
+            evolve=_Memory.fold,
+            thaw=_Memory.thawed,
+        )
+        while not self._founding.announced:
+            found = self._memory.mind.version == 0
+            if await (self._found() if found else self._announce(self._founding.started)):
+                await trio.sleep(OUTAGE_SECONDS)
+            elif not found:
+                self._founding.announced = True
+        self._book = await self._executor.ask(ReadBook())
+
+    async def receive(self, message: Any) -> Any:
+        match message:
+            case ConductRound():
+                return await self._round(message.round)
+            case SkipRound():
+                return await self._skip(message.round, message.reason)
+            case ChangeConfig():
+                return await self._change(message)
+            case Announce():
+                return await self._announce(message)
+            case ReadCursor():
+                return self._memory.mind.cursor
+            case _:
+                raise TypeError(f"the Strategist does not take {message!r}")
+
+    # --- turns
+
+    async def _round(self, round: Round) -> Outage | None:
+        """Decide a round: the candles are seen, each pair in name order is decided, the book is closed."""
+        turn, mind, book = Turn(), self._memory.mind, self._book
+        self._memory.see(round.ts, round.ticks)
+        if round.gaps and (outage := await self._append(turn, [_gap_entry(gap, round.ts) for gap in round.gaps])):
+            return outage
+        book = book.priced({pair: tick.candle.close for pair, tick in round.ticks.items()})
+        for pair, tick in round.ticks.items():
+            order = self._wish(pair, book, round.ts)
+            if order is None:
+                continue
+            result = await self._pursue(turn, order, tick, book, mind, round.ts)
+            if isinstance(result, Outage):
+                return result
+            for row in result:
+                mind, book = mind.after(row), evolve_book(book, row)
+        closed = await self._executor.ask(CloseRound(turn, round))
+        if isinstance(closed, Outage):
+            return closed
+        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps)
+        if outage := await self._settle(turn, last):
+            return outage
+        self._memory.mind, self._book = mind.after(last), closed
+        await self._checkpoint()
+        return None
+
+    async def _skip(self, round: Round, reason: str) -> Outage | None:
+        turn = Turn()
+        ref = named("jrn", round.ts, "crash")
+        text = f"Skipped the round of {to_wire(round.ts)} ({', '.join(round.ticks)}): {reason}."
+        entry = JournalEntry(round.ts, ref, "SKIPPED", ("crash",), text, {"pairs": list(round.ticks)})
+        last = RoundSettled(round.ts, round.cursor, {}, ())
+        if outage := await self._settle(turn, entry, last):
+            return outage
+        self._memory.mind = self._memory.mind.after(last)
+        return None
+
+    async def _found(self) -> Outage | None:
+        """The first rows of a log: what it is, and the first version of the config."""
+        turn, at, config = Turn(), self._founding.begins, self._founding.config
+        genesis = Genesis(at, LAYOUT, self._founding.agent, self._founding.market)
+        if outage := await self._append(turn, [genesis]):
+            return outage
+        return await self._adopt(turn, ConfigAdopted(at, 1, config))
+
+    async def _change(self, asked: ChangeConfig) -> Outage | int:
+        mind = self._memory.mind
+        version = mind.version + 1
+        ref = named("jrn", mind.ts, "config", str(version))
+        text = f"Config version {version} adopted: {asked.text}. A fresh evaluation begins."
+        entry = JournalEntry(mind.ts, ref, "CONFIG_CHANGE", (f"v{version}",), text, {"version": version})
+        turn = Turn()
+        if outage := await self._append(turn, [entry]):
+            return outage
+        return await self._adopt(turn, ConfigAdopted(mind.ts, version, asked.config)) or version
+
+    async def _adopt(self, turn: Turn, adopted: ConfigAdopted) -> Outage | None:
+        """Every floor that goes by the config has it from this turn on; the risk engine journals it."""
+        message = AdoptConfig(turn, adopted.version, adopted.config, adopted.ts)
+        for floor in (self._quotes, self._risk, self._executor):
+            if outage := await floor.ask(message):
+                return outage
+        if outage := await self._settle(turn):
+            return outage
+        self._memory.adopt(adopted)
+        return None
+
+    async def _announce(self, asked: Announce) -> Outage | None:
+        mind = self._memory.mind
+        ref = named("jrn", mind.ts, asked.type, str(mind.notes))
+        entry = JournalEntry(mind.ts, ref, asked.type, asked.tags, asked.text, asked.data)
+        if outage := await self._settle(Turn(), entry):
+            return outage
+        self._memory.mind = mind.after(entry)
+        return None
+
+    # --- a decision
+
+    def _wish(self, pair: str, book: Book, at: datetime) -> Order | None:
+        """What the strategy wants of this pair now: to leave a position it holds, or to enter one it does not."""
+        view, spec = self._memory.views[pair], self._memory.spec
+        if held := book.positions.get(pair):
+            if not view.meets(spec.signals.exit):
+                return None
+            ref = named("ord", at, pair, "sell")
+            return Order(ref, pair, "sell", book.worth(pair), held.qty, view.told(spec.signals.exit))
+        if pair not in self._memory.config.watchlist or not view.meets(spec.signals.entry):
+            return None
+        size = booked(book.equity * spec.params.position_size_pct * PCT)
+        return Order(named("ord", at, pair, "buy"), pair, "buy", size, None, view.told(spec.signals.entry))
+
+    async def _pursue(
+        self, turn: Turn, order: Order, tick: Tick, book: Book, mind: _Mind, at: datetime
+    ) -> Outage | tuple[Row, ...]:
+        """Take an order through its gates to its one outcome; the rows of it that a fold needs."""
+        if order.side == "buy":
+            view = self._memory.views[order.pair]
+            no = stand_aside(view, self._memory.spec) or too_dear(view, self._memory.config, order.size_usdt)
+            if no:
+                return await self._skipped(turn, order, no, mind, at)
+        quote = await self._quotes.ask(Verify(turn, order, tick, at))
+        if isinstance(quote, QuoteRejected):
+            return await self._skipped(turn, order, Refusal(quote.code, quote.detail), mind, at, quote)
+        # From here on the outcome is another than a repeated "no": what was only counted is told first.
+        if (counted := told(mind.outcomes, order.pair, at)) and (outage := await self._append(turn, counted)):
+            return outage
+        veto = await self._risk.ask(Judge(turn, order, book, at))
+        if isinstance(veto, Outage):
+            return veto
+        if isinstance(veto, Refusal):
+            decided = Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref))
+            return await self._append(turn, [decided]) or (decided,)
+        trade = await self._executor.ask(Execute(turn, order, quote, at))
+        if isinstance(trade, Refusal):
+            return await self._skipped(turn, order, trade, changed(mind, outcomes={}), at)
+        return trade if isinstance(trade, Outage) else (trade,)
+
+    async def _skipped(
+        self, turn: Turn, order: Order, no: Refusal, mind: _Mind, at: datetime, *events: Row
+    ) -> Outage | tuple[Row, ...]:
+        rows = (*skipped(mind.outcomes, order, no, at), *events)
+        return await self._append(turn, rows) or rows
+
+    # --- the Journal
+
+    async def _append(self, turn: Turn, rows: Iterable[Row]) -> Outage | None:
+        return await self._journal.ask(Append(turn, tuple(rows)))
+
+    async def _settle(self, turn: Turn, *rows: Row) -> Outage | None:
+        return await self._journal.ask(Settle(turn, rows))
+
+    async def _checkpoint(self) -> None:
+        """Now and then, between two turns, when every floor's state is of the same moment."""
+        self._rounds += 1
+        if self._rounds % CHECKPOINT_ROUNDS:
+            return
+        states = {FLOOR: to_plain(self._memory)}
+        for floor in (self._quotes, self._risk, self._executor):
+            states[floor.name] = await floor.ask(Capture())
+        await self._journal.ask(SaveCheckpoint(states))
+
+
+def _gap_entry(gap: Gap, at: datetime) -> JournalEntry:
+    bars = "1 bar is" if gap.missing == 1 else f"{gap.missing} bars are"
+    text = (
+        f"{bars} missing for {gap.pair} between {to_wire(gap.after)} and {to_wire(gap.before)}: "
+        "nothing was decided on them."
+    )
+    data = {"pair": gap.pair, "after": to_wire(gap.after), "before": to_wire(gap.before), "missing": gap.missing}
+    return JournalEntry(at, named("jrn", at, "gap", gap.pair), "SKIPPED", ("market", "gap", gap.pair), text, data)

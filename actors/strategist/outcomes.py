@@ -1,0 +1,84 @@
+"""Each decision has one outcome. Where the same "no" repeats, the first is told at once and the rest together, later."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve as changed
+from attrs import frozen
+
+from protocol.errors import Refusal
+from protocol.events import Decided, JournalEntry, Row, Trade
+from protocol.orders import Order, named
+from protocol.times import to_wire
+
+
+@frozen
+class Repeats:
+    """A pair's latest "no": how often it came again since it was told, from when to when."""
+
+    side: str
+    code: str
+    hidden: int = 0
+    first: datetime | None = None
+    last: datetime | None = None
+
+
+Outcomes = dict[str, Repeats]  # by pair
+
+
+def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
+    """Fold a row of the log."""
+    match row:
+        case Decided(entry=None):
+            old = outcomes[row.pair]
+            again = changed(old, hidden=old.hidden + 1, first=old.first or row.ts, last=row.ts)
+            return {**outcomes, row.pair: again}
+        case Decided():
+            return {**outcomes, row.pair: Repeats(row.side, row.code)}
+        case Trade() if row.pair in outcomes:
+            return {pair: repeats for pair, repeats in outcomes.items() if pair != row.pair}
+        case _:
+            return outcomes
+
+
+def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tuple[Row, ...]:
+    """The rows of a decision that ends in a SKIPPED: told at once, or counted if it is the same "no" as before."""
+    last = outcomes.get(order.pair)
+    if last and (last.side, last.code) == (order.side, no.rule) and not _over(last, at):
+        return (Decided(at, order.pair, order.side, no.rule, None),)
+    ref = named("jrn", at, order.ref)
+    text = f"Skipped {order.pair} {order.side}: {no.reason}."
+    data = {"code": no.rule, "order_ref": order.ref, "pair": order.pair, "side": order.side, **no.data}
+    return (
+        *told(outcomes, order.pair, at),
+        JournalEntry(at, ref, "SKIPPED", (_source(no.rule), order.pair), text, data),
+        Decided(at, order.pair, order.side, no.rule, ref),
+    )
+
+
+def told(outcomes: Outcomes, pair: str, at: datetime) -> tuple[Row, ...]:
+    """The entry that tells the repeats which were only counted so far; nothing if there are none."""
+    repeats = outcomes.get(pair)
+    if repeats is None or not repeats.hidden or repeats.first is None or repeats.last is None:
+        return ()
+    times = "once" if repeats.hidden == 1 else f"{repeats.hidden} times"
+    text = (
+        f"Skipped {pair} {repeats.side} {times} more for the same reason ({repeats.code}), from "
+        f"{to_wire(repeats.first)} to {to_wire(repeats.last)}."
+    )
+    data = {"code": repeats.code, "pair": pair, "side": repeats.side, "count": repeats.hidden,
+            "first": to_wire(repeats.first), "last": to_wire(repeats.last)}  # fmt: skip
+    ref = named("jrn", at, "repeats", pair)
+    return (JournalEntry(at, ref, "SKIPPED", (_source(repeats.code), "repeats", pair), text, data),)
+
+
+def _source(code: str) -> str:
+    """The tag that says where a "no" came from: the rule's own name, `quote` for the quote's codes."""
+    return "quote" if code.isupper() else code
+
+
+def _over(repeats: Repeats, at: datetime) -> bool:
+    """A run of repeats is told at the latest when a new UTC day brings the next."""
+    return repeats.last is not None and repeats.last.date() != at.date()

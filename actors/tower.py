@@ -1,0 +1,282 @@
+"""Addresses, mailboxes and supervision. No word of trading here.
+
+A tower is one list of floors, oldest first. It says four things at once: the start order; the restart scope (a floor
+that falls takes the younger ones with it, never an older one: nested nurseries); who may ask whom (only the younger
+ask the older, so no cycle of waiting can be built); and, reversed, the order of shutdown.
+
+A mailbox outlives the actor that reads it, so what is queued stays, in order. The message that an actor dies of is
+settled as `Died` at once and never read again. Telling never blocks: a full mailbox raises in the sender.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+import outcome
+import trio
+from attrs import define, field, frozen
+
+R = TypeVar("R")
+log = logging.getLogger("forestay.tower")
+
+HEARTBEAT_SECONDS = 1.0
+ASK_SECONDS = 30.0
+
+
+class Ask(Generic[R]):
+    """A message that is answered by an R."""
+
+    __slots__ = ()
+
+
+class MailboxFull(Exception):
+    """The addressee has more waiting than it may hold. Raised in the sender, at once."""
+
+
+class Died(Exception):
+    """The addressee died while it handled this message. The message will not be read again."""
+
+
+class TooLate(Exception):
+    """No answer within the ask's deadline. The message may still be handled."""
+
+
+class UpwardAsk(Exception):
+    """An older floor asked a younger one, or itself: a wait that could close a circle."""
+
+
+class Meltdown(Exception):
+    """More deaths within the window than restarting can be trusted to cure."""
+
+
+class Actor:
+    """What stands on a floor. Subclasses are thin: observe, decide by a pure function, append, act."""
+
+    async def restore(self) -> None:
+        """Build the state from the log; runs to its end before the first message is read."""
+
+    async def receive(self, message: Any) -> Any:
+        """Handle one message; what is returned is the answer to an ask. An exception ends this incarnation."""
+        raise NotImplementedError
+
+    async def work(self) -> None:
+        """What the actor does besides answering; may return. An exception ends this incarnation."""
+
+
+@define(eq=False)
+class _Envelope:
+    """A message on its way, and the one place its answer can come to. A tell has nobody waiting."""
+
+    message: Any
+    deadline: float
+    _asker: trio.lowlevel.Task | None = field(default=None, init=False)
+    _answer: outcome.Maybe[Any] | None = field(default=None, init=False)
+
+    async def answer(self) -> Any:
+        if self._answer is None:
+            self._asker = trio.lowlevel.current_task()
+
+            def abandon(_: Any) -> trio.lowlevel.Abort:
+                self._asker = None
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(abandon)
+        return self._answer.unwrap()  # type: ignore[union-attr]
+
+    def settle(self, answer: Any) -> None:
+        """The first answer counts; later ones are dropped."""
+        if self._answer is None:
+            self._answer = answer
+            if self._asker is not None:
+                trio.lowlevel.reschedule(self._asker)
+                self._asker = None
+
+
+_PING = _Envelope(None, float("inf"))
+
+
+@frozen(eq=False)
+class Floor:
+    """A place in the tower: `open` makes a new incarnation, each time with the same desk."""
+
+    name: str
+    open: Callable[[Desk], Actor]
+    capacity: int = 256
+
+
+@frozen(eq=False)
+class Address:
+    """One addressee, as seen from one desk."""
+
+    name: str
+    _tower: Tower
+    _floor: int
+    _asker: int
+
+    def tell(self, message: Any) -> None:
+        """Queue a message for which no answer is wanted. Raises MailboxFull."""
+        self._tower.post(self._floor, _Envelope(message, float("inf")))
+
+    async def ask(self, message: Ask[R], *, within: float = ASK_SECONDS) -> R:
+        """Queue a message and wait for its answer. Raises MailboxFull, Died, TooLate, UpwardAsk.
+
+        A cancelled ask abandons the answer, not the message. Deadlines are seen at the next heartbeat.
+        """
+        if self._asker <= self._floor:
+            raise UpwardAsk(f"floor {self._asker} may not ask {self.name} on floor {self._floor}")
+        envelope = _Envelope(message, trio.current_time() + within)
+        self._tower.post(self._floor, envelope)
+        self._tower.asks.add(envelope)
+        try:
+            return cast(R, await envelope.answer())
+        finally:
+            self._tower.asks.discard(envelope)
+
+
+@frozen(eq=False)
+class Desk:
+    """A floor's view of the tower: the addresses it writes to."""
+
+    _tower: Tower
+    _floor: int
+
+    def address(self, name: str) -> Address:
+        return Address(name, self._tower, self._tower.index(name), self._floor)
+
+
+class Tower:
+    """Runs the floors until cancelled. Raises Meltdown once more than `deaths_allowed` fell within `window` seconds.
+
+    `on_fall(name, cause)` is told of each death before the floor is opened again; it must not block.
+    """
+
+    def __init__(
+        self,
+        floors: Sequence[Floor],
+        *,
+        on_fall: Callable[[str, BaseException], None] = lambda name, cause: None,
+        deaths_allowed: int = 5,
+        window: float = 60.0,
+    ) -> None:
+        self._floors = tuple(floors)
+        self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
+        self._beats = [trio.current_time()] * len(self._floors)
+        self._deaths: deque[float] = deque()
+        self._on_fall = on_fall
+        self._deaths_allowed = deaths_allowed
+        self._window = window
+        self.asks: set[_Envelope] = set()
+        self.restarts: Counter[str] = Counter()
+        self.standing = trio.Event()  # every floor has been restored once
+
+    def index(self, name: str) -> int:
+        return next(i for i, floor in enumerate(self._floors) if floor.name == name)
+
+    def outside(self) -> Desk:
+        """The desk of what stands beside the tower and may ask every floor."""
+        return Desk(self, len(self._floors))
+
+    def post(self, floor: int, envelope: _Envelope) -> None:
+        try:
+            self._boxes[floor][0].send_nowait(envelope)
+        except trio.WouldBlock:
+            raise MailboxFull(f"{self._floors[floor].name} holds {self._floors[floor].capacity}") from None
+
+    def silence(self) -> float:
+        """Seconds since the floor that has been silent longest showed life."""
+        return trio.current_time() - min(self._beats)
+
+    def waiting(self) -> dict[str, int]:
+        """How many messages wait in each mailbox."""
+        return {
+            floor.name: box[1].statistics().current_buffer_used
+            for floor, box in zip(self._floors, self._boxes, strict=True)
+        }
+
+    async def run(self) -> None:
+        melted: BaseException | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._keep_time)
+                nursery.start_soon(self._stand, 0)
+        except* Meltdown as group:
+            melted = _leaf(group)
+        if melted is not None:
+            raise melted
+
+    async def _stand(self, index: int) -> None:
+        """Keep this floor and all younger ones standing."""
+        if index == len(self._floors):
+            self.standing.set()
+            await trio.sleep_forever()
+        while True:
+            fallen: list[BaseException] = []
+            async with trio.open_nursery() as nursery:
+                restored = trio.Event()
+
+                async def live(scope: trio.CancelScope, restored: trio.Event, fallen: list[BaseException]) -> None:
+                    try:
+                        await self._incarnate(index, restored)
+                    except* Exception as causes:
+                        fallen.append(causes)
+                        scope.cancel()
+
+                nursery.start_soon(live, nursery.cancel_scope, restored, fallen)
+                await restored.wait()
+                await self._stand(index + 1)
+            self._fell(self._floors[index].name, fallen[0])
+
+    async def _incarnate(self, index: int, restored: trio.Event) -> None:
+        floor, inbox = self._floors[index], self._boxes[index][1]
+        actor = floor.open(Desk(self, index))
+        async with trio.open_nursery() as nursery:
+            self._beats[index] = trio.current_time()
+            await actor.restore()
+            nursery.start_soon(actor.work)
+            restored.set()
+            while True:
+                envelope = await inbox.receive()
+                self._beats[index] = trio.current_time()
+                if envelope is _PING:
+                    continue
+                try:
+                    answer = await actor.receive(envelope.message)
+                except BaseException:
+                    envelope.settle(outcome.Error(Died(floor.name)))
+                    raise
+                envelope.settle(outcome.Value(answer))
+
+    def _fell(self, name: str, group: BaseException) -> None:
+        cause = _leaf(group)
+        log.error("%s died of %s and is restarted", name, type(cause).__name__, exc_info=cause)
+        self.restarts[name] += 1
+        now = trio.current_time()
+        self._deaths.append(now)
+        while self._deaths[0] < now - self._window:
+            self._deaths.popleft()
+        if len(self._deaths) > self._deaths_allowed:
+            raise Meltdown(f"{len(self._deaths)} deaths within {self._window:.0f} s, the last of {name}") from cause
+        self._on_fall(name, cause)
+
+    async def _keep_time(self) -> None:
+        """Ping every floor, so that a silent one is seen, and end the asks whose deadline has passed."""
+        while True:
+            await trio.sleep(HEARTBEAT_SECONDS)
+            for outbox, _ in self._boxes:
+                try:
+                    outbox.send_nowait(_PING)
+                except trio.WouldBlock:
+                    pass  # it has enough to show life with
+            now = trio.current_time()
+            for envelope in [e for e in self.asks if e.deadline <= now]:
+                envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))
+
+
+def _leaf(error: BaseException) -> BaseException:
+    """The first exception that is no group."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

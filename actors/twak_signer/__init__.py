@@ -1,0 +1,1 @@
+"""TwakSigner: the way to the signing guard."""

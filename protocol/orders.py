@@ -1,0 +1,57 @@
+"""An order from wish to fill: what the strategy wants, the price that was verified for it, and names derived from causes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+
+from attrs import frozen
+
+from protocol.events import Side
+
+
+@frozen
+class Order:
+    """What the strategy wants. `size_usdt` is what it means to spend (buy) or the position's worth at the last close (sell);
+    `qty` is base units: exact for a sell, None for a buy, where the fill decides it. Entries are buys, exits sells."""
+
+    ref: str
+    pair: str
+    side: Side
+    size_usdt: Decimal
+    qty: Decimal | None
+    reason: str
+
+
+@frozen
+class Quote:
+    """A price for exactly this order, verified: the evidence that travels with it. `price` includes the impact of the
+    order's own size; ages are in seconds of market time. Without a second source `reference_price` is None and the
+    divergence was not checked."""
+
+    order_ref: str
+    venue: str
+    price: Decimal
+    mid: Decimal
+    impact_fraction: Decimal
+    age_seconds: Decimal
+    depth_usdt: Decimal
+    max_age_seconds: int
+    max_impact_fraction: Decimal
+    max_divergence_fraction: Decimal
+    reference_venue: str | None = None
+    reference_price: Decimal | None = None
+    reference_age_seconds: Decimal | None = None
+    divergence_fraction: Decimal | None = None
+
+
+def named(prefix: str, at: datetime, *cause: str) -> str:
+    """An id derived from its cause, so that deciding again gives the same one: `ord_6f1c...`, 80 bits.
+
+    >>> from datetime import UTC
+    >>> named("ord", datetime(2026, 1, 1, tzinfo=UTC), "ETH/USDT", "buy")
+    'ord_8d1e1d2cb2f0a7b7c1c6'
+    """
+    text = "|".join((prefix, at.isoformat(), *cause))
+    return f"{prefix}_{blake2b(text.encode(), digest_size=10).hexdigest()}"
