@@ -23,8 +23,9 @@ from protocol.settings import AgentConfig
 
 
 @frozen
-class Append(Ask[Outage | None]):
-    """Add rows to the open turn; another turn's rows that were never settled are dropped."""
+class Append:
+    """Told: add rows to the open turn; another turn's rows that were never settled are dropped. Whether the disk takes
+    them is answered by the turn's Settle, behind it in the same mailbox."""
 
     turn: Turn
     rows: tuple[Row, ...]
@@ -101,7 +102,7 @@ class Verify(Ask[Quote | QuoteRejected]):
 
 
 @frozen
-class Judge(Ask[Outage | Refusal | None]):
+class Judge(Ask[Refusal | None]):
     """May this order pass? A veto is journaled by the RiskEngine before it answers."""
 
     turn: Turn
@@ -111,7 +112,7 @@ class Judge(Ask[Outage | Refusal | None]):
 
 
 @frozen
-class Assess(Ask[Outage | RiskState]):
+class Assess(Ask[RiskState]):
     """A round's trades and its mark: does a limit break, does the status change? Answered with the state after."""
 
     turn: Turn
@@ -119,7 +120,7 @@ class Assess(Ask[Outage | RiskState]):
 
 
 @frozen
-class Execute(Ask[Outage | Refusal | Trade]):
+class Execute(Ask[Refusal | Trade]):
     """Fill a judged order at its verified quote."""
 
     turn: Turn
@@ -129,7 +130,7 @@ class Execute(Ask[Outage | Refusal | Trade]):
 
 
 @frozen
-class CloseRound(Ask[Outage | Book]):
+class CloseRound(Ask[Book]):
     """Mark the book to the round's prices, have it assessed, take a snapshot when one is due."""
 
     turn: Turn
@@ -142,7 +143,7 @@ class ReadBook(Ask[Book]):
 
 
 @frozen
-class AdoptConfig(Ask[Outage | None]):
+class AdoptConfig(Ask[None]):
     """A new version of the config is in force from this turn on."""
 
     turn: Turn

@@ -14,7 +14,7 @@ from actors.restoring import restored
 from actors.tower import Actor, Address
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
-from protocol.errors import Outage, Refusal
+from protocol.errors import Refusal
 from protocol.events import ConfigAdopted, Marked, Row, Trade
 from protocol.settings import AgentConfig
 
@@ -28,6 +28,11 @@ class _Desk:
     book: Book = Book()
     config: AgentConfig | None = None
     trades: tuple[Trade, ...] = ()  # of the turn in flight; the risk engine is told of them with the mark
+
+    @property
+    def settings(self) -> AgentConfig:
+        assert self.config is not None, "every log begins with a config"
+        return self.config
 
     def after(self, row: Row) -> _Desk:
         config = row.config if isinstance(row, ConfigAdopted) else self.config
@@ -56,7 +61,7 @@ class Executor(Actor):
     async def receive(self, message: Any) -> Any:
         match message:
             case Execute():
-                return await self._execute(message)
+                return self._execute(message)
             case CloseRound():
                 return await self._close(message)
             case ReadBook():
@@ -70,17 +75,15 @@ class Executor(Actor):
             case _:
                 raise TypeError(f"the Executor does not take {message!r}")
 
-    async def _execute(self, asked: Execute) -> Outage | Refusal | Trade:
+    def _execute(self, asked: Execute) -> Refusal | Trade:
         self._desk.begin(asked.turn)
         desk = self._desk.now
-        assert desk.config is not None, "no order comes before the config"
-        trade = fill(asked.order, asked.quote, desk.book, desk.config.paper, asked.at)
-        if isinstance(trade, Refusal):
-            return trade
-        entry = executed_entry(trade, asked.order, asked.quote)
-        return await self._append(asked.turn, entry, trade) or trade
+        trade = fill(asked.order, asked.quote, desk.book, desk.settings.paper, asked.at)
+        if isinstance(trade, Trade):
+            self._append(asked.turn, executed_entry(trade, asked.order, asked.quote), trade)
+        return trade
 
-    async def _close(self, asked: CloseRound) -> Outage | Book:
+    async def _close(self, asked: CloseRound) -> Book:
         """Mark, have it assessed, and take a snapshot when one is due: in this order, so that a snapshot shows what the
         risk engine has seen."""
         self._desk.begin(asked.turn)
@@ -88,25 +91,17 @@ class Executor(Actor):
         prices = {pair: tick.candle.close for pair, tick in asked.round.ticks.items()}
         book = self._desk.now.book.priced(prices)
         mark = Marked(asked.round.ts, book.equity, prices)
-        if outage := await self._append(asked.turn, mark):
-            return outage
+        self._append(asked.turn, mark)
         risk = await self._risk.ask(Assess(asked.turn, (*trades, mark)))
-        if isinstance(risk, Outage):
-            return risk
-        config = self._desk.now.config
-        assert config is not None, "no round comes before the config"
-        if due(book, asked.round.ts, config.snapshot_minutes):
-            taken = snapshot(risk, book, asked.round.ts)
-            if outage := await self._append(asked.turn, taken):
-                return outage
+        if due(book, asked.round.ts, self._desk.now.settings.snapshot_minutes):
+            self._append(asked.turn, snapshot(risk, book, asked.round.ts))
         return self._desk.now.book
 
-    async def _append(self, turn: Turn, *rows: Row) -> Outage | None:
-        outage = await self._journal.ask(Append(turn, rows))
-        if outage is None:
-            for row in rows:
-                self._fold(row)
-        return outage
+    def _append(self, turn: Turn, *rows: Row) -> None:
+        """Journal what was done here, and remember it."""
+        self._journal.tell(Append(turn, rows))
+        for row in rows:
+            self._fold(row)
 
     def _fold(self, row: Row) -> None:
         self._desk.now = self._desk.now.after(row)

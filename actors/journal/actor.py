@@ -68,7 +68,8 @@ class Journal(Actor):
     async def receive(self, message: Any) -> Any:
         match message:
             case Append():
-                return self._append(message.turn, message.rows)
+                self._append(message.turn, message.rows)
+                return None
             case Settle():
                 return await self._settle(message)
             case ReadRows():
@@ -85,15 +86,15 @@ class Journal(Actor):
             case _:
                 raise TypeError(f"the Journal does not take {message!r}")
 
-    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> Outage | None:
+    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> None:
         if turn is not self._turn:
             self._turn, self._draft = turn, []
         self._draft += rows
-        return self._outage
 
     async def _settle(self, message: Settle) -> Outage | None:
-        if outage := self._append(message.turn, message.rows):
-            return outage
+        self._append(message.turn, message.rows)
+        if self._outage is not None:
+            return self._outage
         sealed, self._head = seal(self._draft, self._head)
         self._draft = []
         self._pending += sealed

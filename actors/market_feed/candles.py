@@ -307,9 +307,7 @@ class _Rows:
             raise ValueError(f"{_at(opened)} is in line {self.lines[-1]} too, with other numbers; keep one")
         if len(opens) > 1 and (opened > above) != (above > opens[-2]):
             first = "oldest" if above > opens[-2] else "newest"
-            raise ValueError(
-                f"{_at(opened)} is out of order below {_at(above)}; sort the rows, {first} first"
-            )
+            raise ValueError(f"{_at(opened)} is out of order below {_at(above)}; sort the rows, {first} first")
         return False
 
 
@@ -337,12 +335,8 @@ def _checked(numbers: list[str]) -> str:
     """The five numbers as one text, known to be a possible candle."""
     text = ",".join(numbers)
     if not _FIVE_NUMBERS.fullmatch(text):
-        name, bad = next(
-            it for it in zip(_Bar._fields, numbers, strict=True) if not _ONE_NUMBER.fullmatch(it[1])
-        )
-        raise ValueError(
-            f"{name} {_shown(bad)}; valid are numbers as 1234.5 or 1E-7, no thousands separators"
-        )
+        name, bad = next(it for it in zip(_Bar._fields, numbers, strict=True) if not _ONE_NUMBER.fullmatch(it[1]))
+        raise ValueError(f"{name} {_shown(bad)}; valid are numbers as 1234.5 or 1E-7, no thousands separators")
     bar = _bar(text)
     for holds, reason in _POSSIBLE:
         if not holds(bar):

@@ -177,6 +177,4 @@ def _check_names(files: Mapping[str, CandleFile], references: Mapping[str, Candl
             raise UserError(f"{pair!r} names no pair; valid is BASE/QUOTE in upper case, such as ETH/USDT")
     for pair in sorted(references):
         if pair not in files:
-            raise UserError(
-                f"{pair!r} has a reference but is not replayed; valid are {', '.join(sorted(files))}"
-            )
+            raise UserError(f"{pair!r} has a reference but is not replayed; valid are {', '.join(sorted(files))}")

@@ -12,7 +12,7 @@ from actors.risk_engine.state import FOLDED, RiskState, evolve
 from actors.tower import Actor, Address
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
-from protocol.errors import Outage, Refusal
+from protocol.errors import Refusal
 from protocol.events import ConfigAdopted, Row
 
 FLOOR = "RiskEngine"
@@ -38,47 +38,45 @@ class RiskEngine(Actor):
     async def receive(self, message: Any) -> Any:
         match message:
             case Judge():
-                return await self._judge(message)
+                return self._judge(message)
             case Assess():
-                return await self._assess(message)
+                return self._assess(message)
             case AdoptConfig():
-                return await self._adopt(message)
+                return self._adopt(message)
             case Capture():
                 return to_plain(self._state.now)
             case _:
                 raise TypeError(f"the RiskEngine does not take {message!r}")
 
-    async def _judge(self, asked: Judge) -> Outage | Refusal | None:
+    def _judge(self, asked: Judge) -> Refusal | None:
         self._state.begin(asked.turn)
         refusal = judge(self._state.now, asked.order, asked.book, asked.at)
-        if refusal is None:
-            return None
-        return await self._append(asked.turn, veto_rows(refusal, asked.order, asked.at)) or refusal
+        if refusal is not None:
+            self._append(asked.turn, veto_rows(refusal, asked.order, asked.at))
+        return refusal
 
-    async def _assess(self, asked: Assess) -> Outage | RiskState:
+    def _assess(self, asked: Assess) -> RiskState:
         self._state.begin(asked.turn)
         before = self._state.now
         self._fold(asked.rows)
-        rows = assess(before, self._state.now, asked.rows[-1].ts)
-        return await self._append(asked.turn, rows) or self._state.now
+        self._append(asked.turn, assess(before, self._state.now, asked.rows[-1].ts))
+        return self._state.now
 
-    async def _adopt(self, asked: AdoptConfig) -> Outage | None:
+    def _adopt(self, asked: AdoptConfig) -> None:
+        """A lost eligibility is explained by the record of the config that is left."""
         self._state.begin(asked.turn)
-        adopted = ConfigAdopted(asked.at, asked.version, asked.config)
         before = self._state.now
-        self._fold((adopted,))
+        adopted = ConfigAdopted(asked.at, asked.version, asked.config)
+        self._append(asked.turn, (adopted,))
         basis = self._state.now if asked.version == 1 else before
-        return await self._append(asked.turn, (adopted, *config_rows(basis, asked.version, asked.config, asked.at)))
+        self._append(asked.turn, config_rows(basis, asked.version, asked.at))
+
+    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> None:
+        """Journal what was decided here, and remember it."""
+        if rows:
+            self._journal.tell(Append(turn, rows))
+            self._fold(rows)
 
     def _fold(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._state.now = evolve(self._state.now, row)
-
-    async def _append(self, turn: Turn, rows: tuple[Row, ...]) -> Outage | None:
-        """Journal what was decided here, and remember it."""
-        if not rows:
-            return None
-        outage = await self._journal.ask(Append(turn, rows))
-        if outage is None:
-            self._fold(row for row in rows if not isinstance(row, ConfigAdopted))
-        return outage

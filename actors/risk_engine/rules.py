@@ -14,7 +14,6 @@ from protocol.events import JournalEntry, RiskVeto, Row, RunFailed, RunStarted, 
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, booked, pct, usdt
 from protocol.orders import Order, named
-from protocol.settings import AgentConfig
 from protocol.times import next_midnight, to_wire
 
 
@@ -117,7 +116,7 @@ def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]
     return (*rows, *status_rows(after, trigger, at))
 
 
-def config_rows(state: RiskState, version: int, config: AgentConfig, at: datetime) -> tuple[Row, ...]:
+def config_rows(state: RiskState, version: int, at: datetime) -> tuple[Row, ...]:
     """What a new config leads to: a lost eligibility and a fresh run."""
     return (*status_rows(state, "config_changed", at), RunStarted(at, version, state.equity))
 

@@ -7,7 +7,6 @@ needs a lock, and a turn that dies midway leaves nothing behind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -215,21 +214,15 @@ class Strategist(Actor):
         """Decide a round: the candles are seen, each pair in name order is decided, the book is closed."""
         turn, mind, book = Turn(), self._memory.mind, self._book
         self._memory.see(round.ts, round.ticks)
-        if round.gaps and (outage := await self._append(turn, [_gap_entry(gap, round.ts) for gap in round.gaps])):
-            return outage
+        self._append(turn, *(_gap_entry(gap, round.ts) for gap in round.gaps))
         book = book.priced({pair: tick.candle.close for pair, tick in round.ticks.items()})
         for pair, tick in round.ticks.items():
             order = self._wish(pair, book, round.ts)
             if order is None:
                 continue
-            result = await self._pursue(turn, order, tick, book, mind, round.ts)
-            if isinstance(result, Outage):
-                return result
-            for row in result:
+            for row in await self._pursue(turn, order, tick, book, mind, round.ts):
                 mind, book = mind.after(row), evolve_book(book, row)
         closed = await self._executor.ask(CloseRound(turn, round))
-        if isinstance(closed, Outage):
-            return closed
         last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps)
         if outage := await self._settle(turn, last):
             return outage
@@ -252,8 +245,7 @@ class Strategist(Actor):
         """The first rows of a log: what it is, and the first version of the config."""
         turn, at, config = Turn(), self._founding.begins, self._founding.config
         genesis = Genesis(at, LAYOUT, self._founding.agent, self._founding.market)
-        if outage := await self._append(turn, [genesis]):
-            return outage
+        self._append(turn, genesis)
         return await self._adopt(turn, ConfigAdopted(at, 1, config))
 
     async def _change(self, asked: ChangeConfig) -> Outage | int:
@@ -263,16 +255,14 @@ class Strategist(Actor):
         text = f"Config version {version} adopted: {asked.text}. A fresh evaluation begins."
         entry = JournalEntry(mind.ts, ref, "CONFIG_CHANGE", (f"v{version}",), text, {"version": version})
         turn = Turn()
-        if outage := await self._append(turn, [entry]):
-            return outage
+        self._append(turn, entry)
         return await self._adopt(turn, ConfigAdopted(mind.ts, version, asked.config)) or version
 
     async def _adopt(self, turn: Turn, adopted: ConfigAdopted) -> Outage | None:
         """Every floor that goes by the config has it from this turn on; the risk engine journals it."""
         message = AdoptConfig(turn, adopted.version, adopted.config, adopted.ts)
         for floor in (self._quotes, self._risk, self._executor):
-            if outage := await floor.ask(message):
-                return outage
+            await floor.ask(message)
         if outage := await self._settle(turn):
             return outage
         self._memory.adopt(adopted)
@@ -304,40 +294,33 @@ class Strategist(Actor):
 
     async def _pursue(
         self, turn: Turn, order: Order, tick: Tick, book: Book, mind: _Mind, at: datetime
-    ) -> Outage | tuple[Row, ...]:
+    ) -> tuple[Row, ...]:
         """Take an order through its gates to its one outcome; the rows of it that a fold needs."""
         if order.side == "buy":
             view = self._memory.views[order.pair]
             no = stand_aside(view, self._memory.spec) or too_dear(view, self._memory.config, order.size_usdt)
             if no:
-                return await self._skipped(turn, order, no, mind, at)
+                return self._append(turn, *skipped(mind.outcomes, order, no, at))
         quote = await self._quotes.ask(Verify(turn, order, tick, at))
         if isinstance(quote, QuoteRejected):
-            return await self._skipped(turn, order, Refusal(quote.code, quote.detail), mind, at, quote)
+            no = Refusal(quote.code, quote.detail)
+            return self._append(turn, *skipped(mind.outcomes, order, no, at), quote)
         # From here on the outcome is another than a repeated "no": what was only counted is told first.
-        if (counted := told(mind.outcomes, order.pair, at)) and (outage := await self._append(turn, counted)):
-            return outage
+        self._append(turn, *told(mind.outcomes, order.pair, at))
         veto = await self._risk.ask(Judge(turn, order, book, at))
-        if isinstance(veto, Outage):
-            return veto
-        if isinstance(veto, Refusal):
-            decided = Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref))
-            return await self._append(turn, [decided]) or (decided,)
+        if veto is not None:
+            return self._append(turn, Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref)))
         trade = await self._executor.ask(Execute(turn, order, quote, at))
         if isinstance(trade, Refusal):
-            return await self._skipped(turn, order, trade, changed(mind, outcomes={}), at)
-        return trade if isinstance(trade, Outage) else (trade,)
-
-    async def _skipped(
-        self, turn: Turn, order: Order, no: Refusal, mind: _Mind, at: datetime, *events: Row
-    ) -> Outage | tuple[Row, ...]:
-        rows = (*skipped(mind.outcomes, order, no, at), *events)
-        return await self._append(turn, rows) or rows
+            return self._append(turn, *skipped({}, order, trade, at))
+        return (trade,)
 
     # --- the Journal
 
-    async def _append(self, turn: Turn, rows: Iterable[Row]) -> Outage | None:
-        return await self._journal.ask(Append(turn, tuple(rows)))
+    def _append(self, turn: Turn, *rows: Row) -> tuple[Row, ...]:
+        if rows:
+            self._journal.tell(Append(turn, rows))
+        return rows
 
     async def _settle(self, turn: Turn, *rows: Row) -> Outage | None:
         return await self._journal.ask(Settle(turn, rows))
