@@ -163,7 +163,7 @@ class Tower:
     ) -> None:
         self._floors = tuple(floors)
         self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
-        self._beats = [trio.current_time()] * len(self._floors)
+        self._beats = [0.0] * len(self._floors)
         self._deaths: deque[float] = deque()
         self._on_fall = on_fall
         self._deaths_allowed = deaths_allowed
@@ -198,6 +198,7 @@ class Tower:
 
     async def run(self) -> None:
         melted: BaseException | None = None
+        self._beats = [trio.current_time()] * len(self._floors)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_time)

@@ -32,6 +32,7 @@ class Board:
         self.risk = RiskState()
         self.book = Book()
         self.outage: Outage | None = None
+        self.closed = False  # nothing more will be shown
         self._frames: list[str] = []  # the latest, the last of them `seq`
         self._news = trio.Event()
 
@@ -52,6 +53,14 @@ class Board:
                 self._frames.append(frame)
         if len(self._frames) > 2 * KEPT_FRAMES:
             del self._frames[:-KEPT_FRAMES]
+        self._wake()
+
+    def close(self) -> None:
+        """Say that nothing more will be shown."""
+        self.closed = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._news.set()
         self._news = trio.Event()
 
@@ -64,5 +73,5 @@ class Board:
         return self._frames[start : start + limit]
 
     async def news(self) -> None:
-        """Until the next rows are shown."""
+        """Until the next rows are shown, or the board is closed."""
         await self._news.wait()

@@ -46,6 +46,7 @@ class ReplayMarket:
             "files": {pair: _pin(files[pair]) for pair in sorted(files)},
             "references": {pair: _pin(references[pair]) for pair in sorted(references)},
         }
+        self.pairs: tuple[str, ...] = tuple(sorted(files))
         self.begins = min(file.first - file.interval for file in files.values())
         self._lanes = [_Lane(pair, files[pair], references.get(pair)) for pair in sorted(files)]
         self._cursor: Any | None = None

@@ -1,0 +1,122 @@
+"""Before the floors stand: one daemon per data dir, one market and one first config per log."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+from attrs import frozen
+
+from actors.journal.store import DISK_ERRORS, FILE_NAME, Damaged, LogReader, LogStore
+from actors.market_feed.candles import open_candles
+from actors.market_feed.demo import DemoMarket
+from actors.market_feed.replay import ReplayMarket
+from actors.ports import Market
+from protocol.codec import decode_row
+from protocol.errors import UserError
+from protocol.events import ConfigAdopted, Genesis
+from protocol.settings import AgentConfig, MarketSettings
+from server.settings import Settings, agent_config, differences
+
+
+@frozen
+class Booted:
+    """What the floors are founded on."""
+
+    log: Path
+    log_id: str
+    market: Market
+    config: AgentConfig
+
+
+@contextmanager
+def only_daemon(folder: Path) -> Iterator[None]:
+    """Hold the data dir for this process. Raises UserError where another daemon has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(f"data_dir = {str(folder)!r}: cannot be used: {error.strerror}") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        os.close(handle)
+        raise UserError(
+            f"data_dir = {str(folder)!r}: another forestay runs on it (process {holder}); stop it, or choose another data_dir"
+        ) from None
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def boot(settings: Settings) -> Booted:
+    """Open or create the log and hold the settings against it. Raises UserError."""
+    path = Path(settings.machine.data_dir) / FILE_NAME
+    try:
+        store = LogStore(path, log_id="log_" + secrets.token_hex(8))
+        log_id = store.log_id
+        store.close()
+        reader = LogReader(path)
+        first = [decode_row(body) for _, body in reader.bodies(0, (Genesis.kind, ConfigAdopted.kind), 2)]
+        latest = reader.select("SELECT body FROM log WHERE kind = 'config' ORDER BY row DESC LIMIT 1")
+        reader.close()
+    except (*DISK_ERRORS, apsw.NotADBError, apsw.CorruptError, Damaged) as error:
+        raise UserError(f"{path}: the log cannot be opened: {error}") from None
+    if not first:
+        market = make_market(settings.machine.market, None)
+        return Booted(path, log_id, market, agent_config(settings.agent, market.pairs))
+    genesis, config_1 = first
+    assert isinstance(genesis, Genesis), "a log's first row is its genesis"
+    assert isinstance(config_1, ConfigAdopted), "a log's second row is its config"
+    market = make_market(settings.machine.market, genesis.market)
+    _same_market(market.pinned, genesis, settings, path)
+    current = decode_row(latest[0][0])
+    assert isinstance(current, ConfigAdopted), "only configs were asked for"
+    if differs := differences(settings.agent, current.config):
+        if differences(settings.agent, config_1.config):
+            lines = "\n".join(differs)
+            raise UserError(
+                f"{lines}\nThe agent's config lives in the log ({path}), version {current.version}. Change it with PATCH "
+                f"/agents/{genesis.agent}/config while the daemon runs, or take these keys out of the settings, or start "
+                "afresh with another data_dir."
+            )
+    return Booted(path, log_id, market, config_1.config)
+
+
+def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Market:
+    """The market of the settings; a demo without a seed has the log's, or draws one."""
+    if settings.kind == "replay":
+        if unknown := sorted(set(settings.reference) - set(settings.replay)):
+            raise UserError(f"market.reference: {unknown[0]} is not among the replayed pairs")
+        files = {pair: open_candles(Path(name), pair) for pair, name in settings.replay.items()}
+        references = {pair: open_candles(Path(name), pair) for pair, name in settings.reference.items()}
+        return ReplayMarket(files, references)
+    seed = settings.seed
+    if seed is None:
+        known = pinned if pinned and pinned.get("kind") == "demo" else None
+        seed = int(known["seed"]) if known else secrets.randbelow(2**32)
+    return DemoMarket(seed)
+
+
+def _same_market(now: dict[str, Any], genesis: Genesis, settings: Settings, path: Path) -> None:
+    if genesis.agent != settings.machine.agent:
+        raise UserError(f"agent = {settings.machine.agent!r}: the log {path} is of agent {genesis.agent!r}")
+    if now == genesis.market:
+        return
+    then = genesis.market
+    for key in sorted({*now, *then}):
+        if now.get(key) != then.get(key):
+            raise UserError(
+                f"market: this log began on {key} = {then.get(key)}, the settings now say {now.get(key)}. A log keeps its "
+                f"market ({path}): take the old settings, or another data_dir."
+            )

@@ -1,0 +1,189 @@
+"""The `forestay` command: parses, calls, renders. Exit codes: 0 done, 1 a check failed, 2 a mistake in what was
+asked (told in one line), 70 the daemon gave itself up so that it is started anew."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from protocol.errors import UserError
+from server.settings import FILE_NAME, Document, Settings, load
+
+EXIT_FAILED, EXIT_MISTAKE = 1, 2
+
+
+class _Group(click.Group):
+    """The one place where a UserError becomes one clear line, whichever command raised it."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            click.echo(f"forestay: {error}", err=True)
+            ctx.exit(EXIT_MISTAKE)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option("0.1.0", prog_name="forestay")
+def main() -> None:
+    """Runs one crypto trading agent on paper, and makes it earn the right to trade real money.
+
+    Settings come from forestay.toml, then the environment (FORESTAY_PORT, FORESTAY_DATA_DIR, FORESTAY_SECTION__KEY),
+    then the flags.
+    """
+
+
+def _pair_file(_: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    files = {}
+    for value in values:
+        pair, equals, path = value.partition("=")
+        if not equals or not path:
+            raise click.BadParameter(f"{value!r} is not PAIR=CSV, such as ETH/USDT=eth.csv", param=param)
+        if pair in files:
+            raise click.BadParameter(f"{pair} is given twice", param=param)
+        files[pair] = path
+    return files
+
+
+def _speed(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float("inf") if value == "max" else float(value)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is neither max nor a number of rounds per second", param=param) from None
+
+
+_config_option = click.option(
+    "--config", type=click.Path(path_type=Path), metavar="FILE", help=f"Settings file [default: ./{FILE_NAME}]."
+)
+_data_dir_option = click.option("--data-dir", metavar="DIR", help="Where the log is kept [default: forestay-data].")
+
+
+def _settled(config: Path | None, flags: Document) -> Settings:
+    return load(config, os.environ, flags)
+
+
+@main.command()
+@click.option("--path", type=click.Path(path_type=Path), default=Path(FILE_NAME), show_default=True)
+@click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
+def init(path: Path, force: bool) -> None:
+    """Write a commented settings file."""
+    from server.template import TEMPLATE
+
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(TEMPLATE)
+    except FileExistsError:
+        raise UserError(f"{path}: is there already; --force overwrites it") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+    click.echo(f"Wrote {path}. `forestay run` reads it.")
+
+
+@main.command()
+@_config_option
+@_data_dir_option
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=int, help="Port to listen on, 0 for any free one [default: 8000].")
+@click.option("--market", type=click.Choice(["demo", "replay"]), help="Where prices come from [default: demo].")
+@click.option("--replay", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="Candles to replay; repeatable.")
+@click.option(
+    "--reference", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="An independent price; repeatable."
+)
+@click.option("--seed", type=int, help="The demo market's seed [default: drawn once, then kept].")
+@click.option("--speed", callback=_speed, metavar="N|max", help="Rounds per second [default: 8].")
+@click.option("--exit-at-end", is_flag=True, help="Stop when the replay is over.")
+@click.option("-v", "--verbose", is_flag=True, help="More of the daemon's own log on standard error.")
+def run(
+    config: Path | None,
+    data_dir: str | None,
+    host: str | None,
+    port: int | None,
+    market: str | None,
+    replay: dict[str, str],
+    reference: dict[str, str],
+    seed: int | None,
+    speed: float | None,
+    exit_at_end: bool,
+    verbose: bool,
+) -> None:
+    """Run the daemon; print the journal as it grows. Ctrl-C stops it in good order."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    kind = market or ("replay" if replay else None)
+    flags = _given(
+        data_dir=data_dir,
+        server=_given(host=host, port=port),
+        market=_given(kind=kind, replay=replay, reference=reference, seed=seed, speed=speed),
+    )
+    settings = _settled(config, flags)
+    from server import daemon
+
+    sys.exit(daemon.run(settings, exit_at_end=exit_at_end))
+
+
+def _given(**values: Any) -> Document:
+    return {key: value for key, value in values.items() if value not in (None, {})}
+
+
+@main.command()
+@_config_option
+@click.option("--since", type=click.IntRange(0), help="Replay everything after this seq first.")
+@click.option("--json", "as_json", is_flag=True, help="Every message of the stream, as it is.")
+@click.option("--url", help="The daemon's address [default: from the settings].")
+def tail(config: Path | None, since: int | None, as_json: bool, url: str | None) -> None:
+    """Follow a running daemon's stream, through its restarts."""
+    from server.tail import follow_stream
+
+    settings = _settled(config, {})
+    server = settings.machine.server
+    base = url or f"http://{server.host}:{server.port}"
+    sys.exit(follow_stream(base, server.token, since, as_json))
+
+
+@main.group(invoke_without_command=True)
+@click.option("--type", "entry_type", help="Only entries of this type, such as EXECUTED.")
+@click.option("--tag", help="Only entries with this tag, such as quote or ETH/USDT.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--limit", type=click.IntRange(1), help="Only the newest N.")
+@_config_option
+@_data_dir_option
+@click.pass_context
+def journal(
+    ctx: click.Context,
+    entry_type: str | None,
+    tag: str | None,
+    as_json: bool,
+    limit: int | None,
+    config: Path | None,
+    data_dir: str | None,
+) -> None:
+    """Read the journal out of the data dir, oldest first; also while the daemon runs."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from server.offline import print_journal
+
+    print_journal(_folder(config, data_dir), entry_type, tag, as_json, limit)
+
+
+@journal.command()
+@_config_option
+@_data_dir_option
+@click.pass_context
+def verify(ctx: click.Context, config: Path | None, data_dir: str | None) -> None:
+    """Check the whole log's hash chain; name the first bad seq."""
+    from server.offline import verify_log
+
+    parent = ctx.parent.params if ctx.parent else {}
+    folder = _folder(config or parent.get("config"), data_dir or parent.get("data_dir"))
+    sys.exit(verify_log(folder))
+
+
+def _folder(config: Path | None, data_dir: str | None) -> Path:
+    return Path(_settled(config, {"data_dir": data_dir} if data_dir else {}).machine.data_dir)

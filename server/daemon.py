@@ -1,0 +1,229 @@
+"""The daemon: the tower, the door and their end, in one nursery tree."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+import traceback
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+import trio
+
+from actors.broadcaster.board import Board
+from actors.floors import House, floors
+from actors.journal.store import LogReader
+from actors.messages import Announce, Flush, Halt
+from actors.ports import in_threads
+from actors.strategist.actor import Founding
+from actors.tower import MailboxFull, Meltdown, Tower
+from protocol.errors import UserError
+from protocol.settings import MachineSettings, ServerSettings
+from protocol.times import to_wire
+from server import bulkhead
+from server.boot import Booted, boot, only_daemon
+from server.door.app import Door, make_app
+from server.door.gate import LOOPBACK, Gate
+from server.door.stream import Behind, follow
+from server.notes import line
+from server.settings import Settings
+
+log = logging.getLogger("forestay")
+STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
+EXIT_OK, EXIT_MELTDOWN = 0, 70
+VERSION: Final = "0.1.0"
+
+
+def run(settings: Settings, *, exit_at_end: bool) -> int:
+    """Run until a signal, the market's end (with `exit_at_end`) or a meltdown; the exit code. Raises UserError."""
+    _check_bind(settings.machine.server)
+    with only_daemon(Path(settings.machine.data_dir)):
+        booted = boot(settings)
+        listeners = _listen(settings.machine.server)
+        return trio.run(_Daemon(settings.machine, booted, listeners, exit_at_end).run)
+
+
+class _Daemon:
+    def __init__(
+        self, settings: MachineSettings, booted: Booted, listeners: list[socket.socket], exit_at_end: bool
+    ) -> None:
+        self._settings = settings
+        self._listeners = listeners
+        self._booted = booted
+        self._exit_at_end = exit_at_end
+        self._ended = trio.Event()  # somebody or something wants the end
+        self._stop = trio.Event()  # the floors are done, the door is to close
+        self._closed = trio.Event()  # the door is closed
+        self._printed = trio.Event()  # the journal is printed to its end
+        self._board = Board()
+        self._reader = LogReader(booted.log)
+        self._reading = in_threads(1)
+        self._exit_code = EXIT_OK
+        self._tower = Tower(floors(self._house()), on_fall=self._fell)
+
+    def _house(self) -> House:
+        started = Announce(
+            "STARTED",
+            (self._settings.market.kind,),
+            f"Started: {self._settings.agent} trades {', '.join(self._booted.market.pairs)} on paper "
+            f"({self._settings.market.kind} market).",
+            {"version": VERSION, "market": self._settings.market.kind},
+        )
+        founding = Founding(
+            self._settings.agent,
+            self._booted.market.pinned,
+            self._booted.market.begins,
+            self._booted.config,
+            started,
+        )
+        return House(
+            log=self._booted.log,
+            log_id=self._booted.log_id,
+            founding=founding,
+            market=self._booted.market,
+            speed=self._settings.market.speed,
+            board=self._board,
+            market_ended=self._market_ended,
+            blocking=in_threads(1),
+            reader=LogReader(self._booted.log),
+            reading=in_threads(1),
+        )
+
+    async def run(self) -> int:
+        port = self._listeners[0].getsockname()[1]
+        door = Door(
+            agent=self._settings.agent,
+            log_id=self._booted.log_id,
+            market=self._booted.market.pinned,
+            pairs=self._booted.market.pairs,
+            board=self._board,
+            reader=self._reader,
+            reading=self._reading,
+            tower=self._tower,
+            stopping=self._stop,
+            clock=lambda ago: to_wire(datetime.now(UTC) - timedelta(seconds=ago)),
+        )
+        gate = Gate(make_app(door), self._settings.server, port)  # type: ignore[arg-type]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._signals, nursery.cancel_scope)
+            nursery.start_soon(self._towering)
+            await nursery.start(lambda task_status: self._serve(gate, task_status))
+            host = self._settings.server.host
+            shown = f"[{host}]" if ":" in host else host
+            _say(f"Forestay listens on http://{shown}:{port}  (log {self._booted.log}, Ctrl-C stops)")
+            nursery.start_soon(self._print_journal)
+            await self._ended.wait()
+            await self._wind_down()
+            nursery.cancel_scope.cancel()
+        return self._exit_code
+
+    async def _serve(self, gate: Gate, task_status: trio.TaskStatus[None]) -> None:
+        """The door; its return means that every socket is closed."""
+        await bulkhead.serve(gate, self._listeners, stop=self._stop, task_status=task_status)  # type: ignore[arg-type]
+        self._closed.set()
+
+    async def _towering(self) -> None:
+        try:
+            await self._tower.run()
+        except Meltdown as error:
+            log.critical("%s: giving up, so that the process is started anew", error)
+            self._exit_code = EXIT_MELTDOWN
+            self._ended.set()
+
+    async def _signals(self, everything: trio.CancelScope) -> None:
+        """The first asks for an orderly end, the second ends it."""
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as arrived:
+            async for _ in arrived:
+                if self._ended.is_set():
+                    everything.cancel()
+                self._ended.set()
+
+    def _market_ended(self) -> None:
+        if self._exit_at_end:
+            self._ended.set()
+
+    def _fell(self, name: str, cause: BaseException) -> None:
+        """Journal a restart: the class and the place of its cause, never its text, which could hold a secret."""
+        where = "an unknown place"
+        for frame in traceback.extract_tb(cause.__traceback__):
+            if any(f"/{room}/" in frame.filename for room in ("actors", "protocol", "server")):
+                where = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
+        kind = type(cause).__name__
+        text = f"{name} died of {kind} at {where} and was restarted; its state was read back from the log."
+        note = Announce("ACTOR_RESTARTED", (name,), text, {"actor": name, "error": kind, "place": where})
+        try:
+            self._tower.outside().address("Strategist").tell(note)
+        except MailboxFull:
+            log.warning("the restart of %s could not be journaled: the Strategist's mailbox is full", name)
+
+    async def _wind_down(self) -> None:
+        """Stop taking, finish what is in flight, journal STOPPED, let every client have it, close."""
+        with trio.move_on_after(STOP_SECONDS):
+            if self._exit_code == EXIT_OK:
+                await self._stop_floors()
+        self._stop.set()
+        self._board.close()
+        await self._closed.wait()
+        with trio.move_on_after(0.5):
+            await self._printed.wait()
+
+    async def _stop_floors(self) -> None:
+        await self._tower.standing.wait()
+        desk = self._tower.outside()
+        await desk.address("MarketFeed").ask(Halt())
+        stopped = Announce("STOPPED", (), "Stopped in good order.", {})
+        outage = await desk.address("Strategist").ask(stopped) or await desk.address("Journal").ask(Flush())
+        if outage is not None:
+            log.error("stopping without a STOPPED entry: %s", outage.reason)
+            return
+        head = await self._reading(self._reader.head)
+        while self._board.row < head.row:
+            await self._board.news()
+
+    async def _print_journal(self) -> None:
+        """The journal as it grows, on standard output; whoever reads it slowly holds up nobody."""
+        since = self._board.seq
+        while True:
+            try:
+                async for frames in follow(self._board, self._reader, self._reading, since):
+                    lines = [text for frame in frames if (text := line(frame)) is not None]
+                    since += len(frames)
+                    if lines:
+                        await trio.to_thread.run_sync(_say, "\n".join(lines), abandon_on_cancel=True)
+                break
+            except Behind:
+                continue
+        self._printed.set()
+
+
+def _say(text: str) -> None:
+    try:
+        click.echo(text)
+    except (BrokenPipeError, ValueError):
+        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - nobody listens any more
+
+
+def _check_bind(server: ServerSettings) -> None:
+    if server.host not in LOOPBACK and server.token is None:
+        raise UserError(
+            f"server.host = {server.host!r}: reachable from other machines, so it needs server.token "
+            "(FORESTAY_SERVER__TOKEN), or a loopback host such as 127.0.0.1"
+        )
+
+
+def _listen(server: ServerSettings) -> list[socket.socket]:
+    """One listening socket. Raises UserError where the address is taken or is none of ours."""
+    try:
+        family = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((server.host, server.port), family=family, backlog=128)
+    except OSError as error:
+        raise UserError(
+            f"server.port = {server.port} on {server.host!r}: cannot listen there: {error.strerror or error}; "
+            "port 0 takes any free one"
+        ) from None
+    listener.setblocking(False)
+    return [listener]

@@ -1,0 +1,389 @@
+"""The routes of the door: `wire.md` in code. Reads come from the log and the board, changes go to the Strategist."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
+
+import trio
+from attrs import frozen
+from quart import Response, request, websocket
+from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing.exceptions import WebsocketMismatch
+
+from actors.broadcaster.board import Board
+from actors.journal.store import LogReader
+from actors.messages import ChangeConfig
+from actors.ports import Blocking
+from actors.risk_engine.evaluation import as_plain, evaluate, limits
+from actors.tower import Died, MailboxFull, TooLate, Tower
+from protocol.codec import from_json, to_json, to_plain
+from protocol.errors import InvalidSetting, Outage
+from protocol.lifecycle import phase_of
+from protocol.money import booked
+from protocol.settings import AgentConfig
+from protocol.times import to_wire
+from server.door.gate import SUBPROTOCOL
+from server.door.lists import Asked, Page, asked, impossible, read, whole
+from server.door.problems import Problem
+from server.door.stream import Behind, follow
+from server.settings import patched
+
+log = logging.getLogger("forestay.door")
+T = TypeVar("T")
+MAX_BODY: Final = 256 * 1024
+COMMAND_SECONDS: Final = 10.0
+CLOSE_SECONDS: Final = 1.0  # what a client has at shutdown to take the last frames
+
+GOING_AWAY, TOO_SLOW, BAD_REQUEST, NO_TOKEN, NO_AGENT = 1001, 1013, 4400, 4401, 4404
+
+
+@frozen
+class Door:
+    """What the routes work with."""
+
+    agent: str
+    log_id: str
+    market: dict[str, Any]
+    pairs: tuple[str, ...]
+    board: Board
+    reader: LogReader
+    reading: Blocking
+    tower: Tower
+    stopping: trio.Event
+    clock: Callable[[float], str]  # the wall time of so many seconds ago, in wire form
+
+    def check(self, agent: str) -> None:
+        if agent not in (self.agent, "current"):
+            raise Problem(404, "AGENT_NOT_FOUND", f"there is no agent {agent!r}; this daemon runs {self.agent!r}")
+
+    def state(self) -> str:
+        """In one word: may it decide, and does it?"""
+        if self.stopping.is_set():
+            return "stopping"
+        if self.board.outage is not None:
+            return "degraded"
+        return "running" if self.tower.standing.is_set() and self.board.risk.config is not None else "starting"
+
+    @property
+    def config(self) -> AgentConfig:
+        if self.board.risk.config is None:
+            raise Problem(503, "STARTING", "the log is still being read")
+        return self.board.risk.config
+
+
+def make_app(door: Door) -> QuartTrio:
+    """The ASGI app, without the gate."""
+    app = QuartTrio("forestay")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["BODY_TIMEOUT"] = 10
+    app.logger.handlers.clear()
+    app.logger.propagate = True
+    _add_errors(app)
+    _add_health(app, door)
+    _add_state(app, door)
+    _add_lists(app, door)
+    _add_config(app, door)
+    _add_stream(app, door)
+    return app
+
+
+def _json(value: Any, seq: int | None = None, door: Door | None = None) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    if door is not None:
+        headers |= {"X-Last-Seq": str(door.board.seq if seq is None else seq), "X-Log-Id": door.log_id}
+    body = value if isinstance(value, bytes) else to_json(value)
+    return Response(body, headers=headers, content_type="application/json")
+
+
+def _add_errors(app: QuartTrio) -> None:
+    @app.errorhandler(Problem)
+    async def problem(error: Problem) -> Response:
+        return error.response()
+
+    @app.errorhandler(WebsocketMismatch)
+    async def no_stream(_: WebsocketMismatch) -> Response:
+        return Problem(404, "NOT_FOUND", "there is nothing at this address for plain HTTP").response()
+
+    @app.errorhandler(HTTPException)
+    async def http(error: HTTPException) -> Response:
+        status = error.code or 500
+        code = (error.name or "error").upper().replace(" ", "_").replace("-", "_")
+        return Problem(status, code, error.description or error.name).response()
+
+    @app.errorhandler(Exception)
+    async def bug(error: Exception) -> Response:
+        log.error("a request failed", exc_info=error)
+        return Problem(500, "INTERNAL_ERROR", "this is a bug of the daemon; its log says more").response()
+
+
+def _add_health(app: QuartTrio, door: Door) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        return _json({"status": "ok"})
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        state, outage = door.state(), door.board.outage
+        if state == "running":
+            return _json({"status": "ready"})
+        detail = outage.reason if outage else f"the daemon is {state}"
+        code = "DISK_UNAVAILABLE" if outage else state.upper()
+        raise Problem(503, code, detail)
+
+
+def _add_state(app: QuartTrio, door: Door) -> None:
+    def agent() -> dict[str, Any]:
+        risk, outage = door.board.risk, door.board.outage
+        return {
+            "id": door.agent,
+            "name": door.agent,
+            "status": risk.status,
+            "phase": phase_of(risk.status),
+            "market_mode": "spot",
+            "last_heartbeat": door.clock(door.tower.silence()),
+            "log_id": door.log_id,
+            "seq": door.board.seq,
+            "market": {"kind": door.market.get("kind"), "pairs": list(door.pairs), "time": to_wire(risk.marked_at)},
+            "config_version": risk.version,
+            "equity": risk.equity,
+            "state": door.state(),
+            "outage": None if outage is None else {"what": outage.what, "reason": outage.reason},
+            "restarts": dict(door.tower.restarts),
+        }
+
+    @app.get("/agents")
+    async def agents() -> Response:
+        return _json([agent()], door=door)
+
+    @app.get("/agents/<id>")
+    async def one(id: str) -> Response:
+        door.check(id)
+        return _json(agent(), door=door)
+
+    @app.get("/agents/<id>/positions")
+    async def positions(id: str) -> Response:
+        door.check(id)
+        book = door.board.book
+        held = [
+            {
+                "pair": pair,
+                "phase": book.phase,
+                "qty": position.qty,
+                "entry_price": position.entry_price,
+                "cost": position.cost,
+                "opened_at": to_wire(position.opened_at),
+                "price": book.prices[pair],
+                "value": book.worth(pair),
+                "unrealized_pnl": booked(book.worth(pair) - position.cost),
+            }
+            for pair, position in sorted(book.positions.items())
+        ]
+        return _json(held, door=door)
+
+    @app.get("/agents/<id>/risk/objectives")
+    async def objectives(id: str) -> Response:
+        door.check(id)
+        door.config  # noqa: B018 - 503 while there is none
+        return _json([as_plain(objective) for objective in limits(door.board.risk)], door=door)
+
+    @app.get("/agents/<id>/evaluation")
+    async def evaluation(id: str) -> Response:
+        door.check(id)
+        config, found = door.config.evaluation, evaluate(door.board.risk)
+        return _json(
+            {
+                "state": found.state,
+                "eligible": found.eligible,
+                "window_days_elapsed": found.window_days_elapsed,
+                "eval_window_days": config.eval_window_days,
+                "trade_floor": config.trade_floor,
+                "closed_trades": door.board.risk.run.closed_trades,
+                "objectives": [as_plain(objective) for objective in found.objectives],
+            },
+            door=door,
+        )
+
+
+def _add_lists(app: QuartTrio, door: Door) -> None:
+    async def answer(wanted: Asked, shape: Callable[[list[str]], bytes] | None = None) -> Response:
+        page: Page = await door.reading(lambda: read(door.reader, wanted))
+        body = shape(page.frames) if shape else ("[" + ",".join(page.frames) + "]").encode()
+        response = _json(body, page.last_seq, door)
+        if page.cursor is not None:
+            query = urlencode([(k, v) for k, v in request.args.items(multi=True) if k != "cursor"])
+            address = f"{request.path}?{query + '&' if query else ''}cursor={page.cursor}"
+            response.headers["Link"] = f'<{address}>; rel="next"'
+        return response
+
+    @app.get("/agents/<id>/equity")
+    async def equity(id: str) -> Response:
+        door.check(id)
+        return await answer(asked("snapshot", request.args))
+
+    @app.get("/agents/<id>/trades")
+    async def trades(id: str) -> Response:
+        door.check(id)
+        wanted, phase = asked("trade", request.args), request.args.get("phase", "all")
+        if phase not in ("paper", "live", "all"):
+            raise impossible("phase", phase, "must be one of paper, live, all")
+        if phase != "all":
+            wanted = wanted.narrowed("json_extract(body, '$.phase') = ?", phase)
+        return await answer(wanted)
+
+    @app.get("/agents/<id>/journal")
+    async def journal(id: str) -> Response:
+        door.check(id)
+        wanted = asked("journal_entry", request.args, newest_first=True)
+        if (entry_type := request.args.get("type")) is not None:
+            wanted = wanted.narrowed("type = ?", entry_type)
+        if (tag := request.args.get("tag")) is not None:
+            wanted = wanted.narrowed("EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)", tag)
+        if (text := request.args.get("q")) is not None:
+            wanted = wanted.narrowed("instr(lower(json_extract(body, '$.text')), lower(?))", text)
+        return await answer(wanted)
+
+    @app.get("/agents/<id>/risk/blocks")
+    async def blocks(id: str) -> Response:
+        door.check(id)
+        return await answer(asked("risk_veto", request.args), _as_blocks)
+
+    @app.get("/agents/<id>/events")
+    async def events(id: str) -> Response:
+        door.check(id)
+        since = whole("since", request.args.get("since"), 0, 0, 2**62)
+        limit = whole("limit", request.args.get("limit"), 500, 1, 5000)
+        found = await door.reading(lambda: door.reader.frames(since, limit))
+        body = ("[" + ",".join(frame for _, frame in found) + "]").encode()
+        return _json(body, found[-1][0] if found else since, door)
+
+
+def _as_blocks(frames: list[str]) -> bytes:
+    names = ("ts", "seq", "rule", "reason", "order_ref", "pair", "side", "size")
+    return to_json([{"layer": "policy"} | {name: veto[name] for name in names} for veto in map(from_json, frames)])
+
+
+def _add_config(app: QuartTrio, door: Door) -> None:
+    async def adopt(change: Mapping[str, Any], text: str) -> AgentConfig:
+        try:
+            config = patched(door.config, dict(change), door.pairs)
+        except InvalidSetting as error:
+            raise Problem(422, error.code, str(error), errors=error.problems) from None
+        if config == door.config:
+            return config
+        version = await _command(lambda: door.tower.outside().address("Strategist").ask(
+            ChangeConfig(config, text), within=COMMAND_SECONDS
+        ))  # fmt: skip
+        if isinstance(version, Outage):
+            raise Problem(503, "DISK_UNAVAILABLE", version.reason)
+        with trio.move_on_after(COMMAND_SECONDS):
+            while door.board.risk.version < version:
+                await door.board.news()
+        return config
+
+    @app.get("/agents/<id>/config")
+    async def config(id: str) -> Response:
+        door.check(id)
+        return _json(to_plain(door.config), door=door)
+
+    @app.patch("/agents/<id>/config")
+    async def patch(id: str) -> Response:
+        door.check(id)
+        change = await _body(dict, "an object")
+        return _json(to_plain(await adopt(change, "changed " + ", ".join(sorted(change)))), door=door)
+
+    @app.get("/agents/<id>/config/versions")
+    async def versions(id: str) -> Response:
+        door.check(id)
+        query = "SELECT body FROM log WHERE kind = 'config' ORDER BY row"
+        found = await door.reading(lambda: door.reader.select(query))
+        rows = [from_json(body) for (body,) in found]
+        return _json([{name: row[name] for name in ("version", "ts", "config")} for row in rows], door=door)
+
+    @app.get("/agents/<id>/watchlist")
+    async def watchlist(id: str) -> Response:
+        door.check(id)
+        return _json(door.config.watchlist, door=door)
+
+    @app.put("/agents/<id>/watchlist")
+    async def watch(id: str) -> Response:
+        door.check(id)
+        pairs = await _body(list, "a list")
+        return _json((await adopt({"watchlist": pairs}, "changed watchlist")).watchlist, door=door)
+
+
+async def _body(kind: type[T], words: str) -> T:
+    data = await request.get_data(as_text=False)
+    try:
+        value = from_json(data)
+    except ValueError as error:
+        raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {error}") from None
+    if not isinstance(value, kind):
+        raise Problem(422, "VALIDATION_ERROR", f"the body must be {words}")
+    return value
+
+
+async def _command(ask: Callable[[], Awaitable[T]]) -> T:
+    """A change asked of an actor; what keeps it from answering becomes a 503."""
+    try:
+        return await ask()
+    except (Died, MailboxFull, TooLate) as error:
+        raise Problem(503, "RESTARTING", f"the daemon could not take it now: {error}") from None
+
+
+def _add_stream(app: QuartTrio, door: Door) -> None:
+    @app.websocket("/ws/agents/<id>")
+    async def stream(id: str) -> None:
+        await _accept()
+        if not websocket.scope.get("forestay.token", True):
+            await websocket.close(NO_TOKEN, "token missing or wrong")
+        elif id not in (door.agent, "current"):
+            await websocket.close(NO_AGENT, f"no agent {id[:60]}")
+        elif (since := _since(websocket.args.get("since"), door.board.seq)) is None:
+            await websocket.close(BAD_REQUEST, "since must be a seq that the log has reached")
+        else:
+            await _push(door, since)
+
+    @app.websocket("/<path:_>")
+    async def nothing(_: str) -> None:
+        await _accept()
+        await websocket.close(NO_AGENT, "there is no stream here")
+
+    @app.websocket("/")
+    async def root() -> None:
+        await nothing("")
+
+
+async def _accept() -> None:
+    offered = websocket.requested_subprotocols
+    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+
+
+def _since(text: str | None, head: int) -> int | None:
+    """The seq to follow; None where it is none. Without one, the next event."""
+    if text is None:
+        return head
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= head else None
+
+
+async def _push(door: Door, since: int) -> None:
+    """Frames until the client leaves, is too slow, or the daemon stops."""
+    code, reason = GOING_AWAY, "the daemon stops"
+    async with trio.open_nursery() as nursery:
+
+        async def out_of_time() -> None:
+            await door.stopping.wait()
+            nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS
+
+        nursery.start_soon(out_of_time)
+        try:
+            async for frames in follow(door.board, door.reader, door.reading, since):
+                for frame in frames:
+                    await websocket.send(frame)
+        except Behind:
+            code, reason = TOO_SLOW, "too slow: come back with since"
+        nursery.cancel_scope.cancel()
+    await websocket.close(code, reason)

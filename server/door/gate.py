@@ -1,0 +1,100 @@
+"""Who may come in. One check in front of everything, for HTTP and WebSocket alike.
+
+Browsers let any page reach loopback, so the door trusts no page but its own: Host must be ours (which defeats DNS
+rebinding), Origin absent or ours, Sec-Fetch-Site same-origin, and a body JSON, which no foreign form can send. No CORS
+header is ever sent. Beyond loopback a token is required on top.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from protocol.settings import ServerSettings
+from server.door.problems import Problem
+
+Scope = dict[str, Any]
+App = Callable[[Scope, Any, Any], Awaitable[None]]
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
+SUBPROTOCOL: Final = "forestay.v1"
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@frozen
+class Gate:
+    """Wraps an ASGI app; what does not pass never reaches it."""
+
+    app: App
+    settings: ServerSettings
+    port: int
+    _hosts: frozenset[str] = field(init=False)
+    _origins: frozenset[str] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        names = {*LOOPBACK, self.settings.host} - {"::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        hosts = {f"{name}:{self.port}" for name in names} | set(self.settings.allowed_hosts)
+        if self.port == 80:
+            hosts |= names
+        object.__setattr__(self, "_hosts", frozenset(hosts))
+        own = {f"http://{host}" for host in hosts}
+        object.__setattr__(self, "_origins", frozenset(own | set(self.settings.allowed_origins)))
+
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        headers: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
+        problem = self._stranger(headers, scope) or self._unreadable(headers, scope)
+        if problem is None and scope["type"] == "http":
+            problem = self._unknown(headers)
+        if problem is not None:
+            return await _refuse(problem, scope, send)
+        if scope["type"] == "websocket":
+            scope = {**scope, "forestay.token": self._unknown(headers) is None}
+        return await self.app(scope, receive, send)
+
+    def _stranger(self, headers: dict[str, list[str]], scope: Scope) -> Problem | None:
+        """Not from our own page, program or address."""
+        host = headers.get("host", [])
+        if len(host) != 1 or host[0].lower() not in self._hosts:
+            return Problem(403, "HOST_FORBIDDEN", "the Host header names another server than this one")
+        origin = headers.get("origin", [])
+        if origin and (len(origin) > 1 or origin[0].lower() not in self._origins):
+            return Problem(403, "ORIGIN_FORBIDDEN", "pages of another origin may not use this server")
+        trusted_page = bool(origin) and origin[0].lower() in {o.lower() for o in self.settings.allowed_origins}
+        site = headers.get("sec-fetch-site", ["none"])
+        opens_page = scope["path"] == "/" and headers.get("sec-fetch-mode") == ["navigate"]
+        if not trusted_page and not opens_page and site not in (["same-origin"], ["none"]):
+            return Problem(403, "ORIGIN_FORBIDDEN", "pages of another site may not use this server")
+        return None
+
+    def _unreadable(self, headers: dict[str, list[str]], scope: Scope) -> Problem | None:
+        if scope["type"] != "http" or scope["method"] in _READING:
+            return None
+        kind = headers.get("content-type", [""])[0].split(";")[0].strip().lower()
+        if kind not in ("application/json", "application/merge-patch+json"):
+            return Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
+        return None
+
+    def _unknown(self, headers: dict[str, list[str]]) -> Problem | None:
+        """Without the token, where one is set."""
+        token = self.settings.token
+        if token is None:
+            return None
+        given = headers.get("authorization", [])
+        offered = [part.strip() for line in headers.get("sec-websocket-protocol", []) for part in line.split(",")]
+        known = {f"Bearer {token}": given, f"token.{token}": offered}
+        if any(hmac.compare_digest(want.encode(), text.encode()) for want, texts in known.items() for text in texts):
+            return None
+        return Problem(401, "TOKEN_REQUIRED", "this server wants its token: Authorization: Bearer ...")
+
+
+async def _refuse(problem: Problem, scope: Scope, send: Any) -> None:
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+    await send({"type": f"{kind}.start", "status": problem.status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": problem.body(), "more_body": False})

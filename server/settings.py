@@ -1,0 +1,195 @@
+"""Where settings come from: a TOML file, then the environment, then flags; later ones win, key by key."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from attrs import fields, frozen
+
+from protocol.codec import read_document, to_plain
+from protocol.errors import InvalidSetting, UserError
+from protocol.settings import PRESETS, AgentConfig, MachineSettings
+
+FILE_NAME: Final = "forestay.toml"
+PREFIX: Final = "FORESTAY_"
+_SHORT: Final = {"PORT": ("server", "port"), "HOST": ("server", "host")}
+_MACHINE_KEYS: Final = frozenset(a.name for a in fields(MachineSettings))
+_AGENT_KEYS: Final = frozenset(a.name for a in fields(AgentConfig))
+
+Document = dict[str, Any]
+
+
+@frozen
+class Settings:
+    """What was asked for. `agent` has only the agent's keys that somebody gave: the log knows the rest."""
+
+    machine: MachineSettings
+    agent: Document
+
+
+def load(file: Path | None, environ: Mapping[str, str], flags: Document) -> Settings:
+    """All settings, from `file` (or ./forestay.toml where there is one), the environment and `flags`.
+
+    Raises UserError or InvalidSetting, which name the key, the value and what would be valid.
+    """
+    document: Document = {}
+    path = file or Path(FILE_NAME)
+    if file is not None or path.exists():
+        document = _read_file(path)
+    for layer in (_from_environment(environ), flags):
+        document = _merged(document, layer)
+    return split(document)
+
+
+def split(document: Document) -> Settings:
+    """A whole document as machine settings and agent keys. Raises InvalidSetting."""
+    unknown = sorted(set(document) - _MACHINE_KEYS - _AGENT_KEYS)
+    if unknown:
+        valid = ", ".join(sorted(_MACHINE_KEYS | _AGENT_KEYS))
+        raise InvalidSetting([f"{key} = {document[key]!r}: unknown key; valid keys are {valid}" for key in unknown])
+    machine = {key: value for key, value in document.items() if key in _MACHINE_KEYS}
+    market = machine.get("market")
+    if isinstance(market, dict) and market.get("speed") == "max":
+        machine["market"] = {**market, "speed": float("inf")}
+    agent = {key: value for key, value in document.items() if key in _AGENT_KEYS}
+    return Settings(read_document(machine, MachineSettings), agent)
+
+
+def agent_config(given: Document, pairs: tuple[str, ...]) -> AgentConfig:
+    """The config that `given` keys, presets and defaults make; the watchlist defaults to the market's pairs.
+
+    Raises InvalidSetting.
+    """
+    return _watching(read_document(with_preset({"watchlist": list(pairs), **given}), AgentConfig), pairs)
+
+
+def patched(config: AgentConfig, patch: Document, pairs: tuple[str, ...]) -> AgentConfig:
+    """`config` changed by an RFC 7396 merge patch. A patch that names a preset takes all of its values, but for those
+    it gives itself. Raises InvalidSetting."""
+    document = to_plain(config)
+    risk = patch.get("risk")
+    if isinstance(risk, dict) and "preset" in risk:
+        for section, keys in PRESETS["balanced"].items():
+            for key in keys:
+                document[section].pop(key, None)
+    return _watching(read_document(with_preset(_merged(document, patch)), AgentConfig), pairs)
+
+
+def with_preset(document: Document) -> Document:
+    """The document with its preset's limits filled in where it gives none."""
+    risk = document.get("risk", {})
+    name = risk.get("preset", "balanced") if isinstance(risk, dict) else None
+    limits = PRESETS.get(name, {}) if isinstance(name, str) else {}
+    filled = dict(document)
+    for section, values in limits.items():
+        if isinstance(document.get(section, {}), dict):
+            filled[section] = {**values, **document.get(section, {})}
+    return filled
+
+
+def differences(given: Document, config: AgentConfig) -> list[str]:
+    """The keys of `given` that say something else than `config`, one line each."""
+    return _differences(given, to_plain(config), to_plain(_lenient(given, config)), "")
+
+
+def _differences(given: Document, has: Any, wants: Any, path: str) -> list[str]:
+    lines = []
+    for key, value in given.items():
+        where = f"{path}{key}"
+        if isinstance(value, dict) and isinstance(has.get(key), dict):
+            lines += _differences(value, has[key], wants[key], f"{where}.")
+        elif has.get(key) != wants.get(key):
+            lines.append(f"{where} = {wants.get(key)!r} in the settings, {has.get(key)!r} in the log")
+    return lines
+
+
+def _lenient(given: Document, config: AgentConfig) -> AgentConfig:
+    """`given` laid over `config`, so that defaults never count as a difference."""
+    return read_document(_merged(to_plain(config), given), AgentConfig)
+
+
+def _watching(config: AgentConfig, pairs: tuple[str, ...]) -> AgentConfig:
+    if missing := [pair for pair in config.watchlist if pair not in pairs]:
+        raise InvalidSetting([f"watchlist = {missing!r}: this market has {', '.join(pairs)}"])
+    return config
+
+
+def _read_file(path: Path) -> Document:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; `forestay init` writes one") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: is not valid TOML: {error}") from None
+    return _anchored(document, path.parent)
+
+
+def _anchored(document: Document, folder: Path) -> Document:
+    """Paths in a file are meant from where the file is."""
+    result = deepcopy(document)
+    if isinstance(result.get("data_dir"), str):
+        result["data_dir"] = str(folder / result["data_dir"])
+    market = result.get("market")
+    for files in (market.get("replay"), market.get("reference")) if isinstance(market, dict) else ():
+        if isinstance(files, dict):
+            files.update({pair: str(folder / name) for pair, name in files.items() if isinstance(name, str)})
+    strategy = result.get("strategy")
+    if isinstance(strategy, dict) and isinstance(strategy.get("spec"), str):
+        strategy["spec"] = read_spec(folder / strategy["spec"])
+    return result
+
+
+def read_spec(path: Path) -> Any:
+    """A strategy document out of a YAML file, unchecked. Raises UserError."""
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+
+
+def _from_environment(environ: Mapping[str, str]) -> Document:
+    document: Document = {}
+    for name, text in sorted(environ.items()):
+        if not name.startswith(PREFIX) or name.startswith(PREFIX + "TEST_"):
+            continue
+        rest = name.removeprefix(PREFIX)
+        path = _SHORT.get(rest) or tuple(part.lower() for part in rest.split("__"))
+        if len(path) > 2 or (len(path) == 1 and path[0] not in _MACHINE_KEYS | _AGENT_KEYS):
+            raise InvalidSetting(
+                [f"{name} = {text!r}: unknown key; write FORESTAY_PORT, FORESTAY_DATA_DIR or FORESTAY_SECTION__KEY"]
+            )
+        if path == ("strategy", "spec"):
+            value = read_spec(Path(text))
+        else:
+            value = _value(text)
+        document = _merged(document, {path[0]: {path[1]: value}} if len(path) == 2 else {path[0]: value})
+    return document
+
+
+def _value(text: str) -> Any:
+    """As TOML reads it (8, true, "text", ["a"]); anything else is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _merged(document: Document, patch: Document) -> Document:
+    """RFC 7396: tables merge, null removes, anything else replaces."""
+    result = dict(document)
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict):
+            below = result.get(key)
+            result[key] = _merged(below if isinstance(below, dict) else {}, value)
+        else:
+            result[key] = value
+    return result

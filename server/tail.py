@@ -1,0 +1,63 @@
+"""`forestay tail`: a client of the stream that comes back by itself."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from urllib.parse import urlsplit
+
+import click
+import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError, open_websocket_url
+
+from protocol.errors import UserError
+from server.notes import line
+
+RETRY_SECONDS = 1.0
+
+
+def follow_stream(base: str, token: str | None, since: int | None, as_json: bool) -> int:
+    """Print the stream until interrupted; the exit code. Raises UserError where coming back cannot help."""
+    parts = urlsplit(base)
+    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
+        raise UserError(f"--url = {base!r}: must be like http://127.0.0.1:8000")
+    scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
+    url = f"{scheme}://{parts.netloc}/ws/agents/current"
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        trio.run(_follow, url, token, since, as_json)
+    except KeyboardInterrupt:
+        return 130
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            return 130
+        raise
+    return 0
+
+
+async def _follow(url: str, token: str | None, since: int | None, as_json: bool) -> None:
+    protocols = ["forestay.v1", f"token.{token}"] if token else []
+    told = False
+    while True:
+        address = url if since is None else f"{url}?since={since}"
+        try:
+            async with open_websocket_url(address, subprotocols=protocols) as stream:
+                told = False
+                while True:
+                    frame = str(await stream.get_message())
+                    since = json.loads(frame)["seq"]
+                    shown = frame if as_json else line(frame)
+                    if shown is not None:
+                        click.echo(shown)
+        except ConnectionClosed as closed:
+            if closed.reason is not None and closed.reason.code in (4400, 4401, 4404):
+                raise UserError(f"{address}: {closed.reason.reason or closed.reason.code}") from None
+        except ConnectionRejected as rejected:
+            raise UserError(f"{url}: refused with HTTP {rejected.status_code}") from None
+        except (HandshakeError, OSError):
+            pass
+        if not told:
+            print(f"forestay: no connection to {url}, trying again", file=sys.stderr)
+            told = True
+        await trio.sleep(RETRY_SECONDS)

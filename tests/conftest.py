@@ -1,0 +1,39 @@
+"""Fixtures for all tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.world.daemon import DaemonProcess
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real candles; where it is missing, CI fails and a user's clone is told so in a line."""
+    folder = Path(os.environ.get("FORESTAY_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "eth-eur-1h.csv").exists():
+        words = f"no real candles in {folder} (FORESTAY_TEST_DATA): tests on real data"
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"{words} cannot run", pytrace=False)
+        pytest.skip(f"{words} were not run")
+    return folder
+
+
+@pytest.fixture
+def start_daemon(tmp_path: Path) -> Iterator[Callable[..., DaemonProcess]]:
+    """Start real daemons as processes; `start(*flags, data_dir=..., env=...)`. All are gone when the test ends."""
+    started: list[DaemonProcess] = []
+
+    def start(*flags: str, data_dir: Path | None = None, env: dict[str, str] | None = None) -> DaemonProcess:
+        started.append(DaemonProcess(data_dir or tmp_path / "data", flags, env or {}))
+        return started[-1]
+
+    yield start
+    for daemon in started:
+        daemon.kill()

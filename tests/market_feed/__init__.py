@@ -1,0 +1,1 @@
+"""What MarketFeed promises."""
