@@ -1,4 +1,5 @@
-"""The ports to the outside world: each a small Protocol, with one real face elsewhere and simulated ones in the tests."""
+"""The ports to the outside world: each a small Protocol, with one real face elsewhere and simulated ones in the
+tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""How a floor gets its state back: the newest checkpoint, then every row after it. Boot and restart are this one path."""
+"""How a floor gets its state back: the newest checkpoint, then every row after it. Boot and restart are this one
+path."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar, cast
 
 import outcome
@@ -157,7 +158,7 @@ class Tower:
         self,
         floors: Sequence[Floor],
         *,
-        on_fall: Callable[[str, BaseException], None] = lambda name, cause: None,
+        on_fall: Callable[[str, BaseException], None] = lambda _, __: None,
         deaths_allowed: int = 5,
         window: float = 60.0,
     ) -> None:
@@ -267,10 +268,8 @@ class Tower:
         while True:
             await trio.sleep(HEARTBEAT_SECONDS)
             for outbox, _ in self._boxes:
-                try:
+                with suppress(trio.WouldBlock):  # a full mailbox has enough to show life with
                     outbox.send_nowait(_PING)
-                except trio.WouldBlock:
-                    pass  # it has enough to show life with
             now = trio.current_time()
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))

@@ -16,8 +16,8 @@ S = TypeVar("S")
 
 @define(eq=False)
 class Turn:
-    """`settled` is set by the Journal at the moment it accepts the turn's rows, and by nobody else. A turn that is tried
-    again is another turn."""
+    """`settled` is set by the Journal at the moment it accepts the turn's rows, and by nobody else. A turn that is
+    tried again is another turn."""
 
     settled: bool = False
 

@@ -104,7 +104,7 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, _number(kind))
     if strict:
         converter.register_structure_hook_factory(has, lambda kind: _table(kind, converter))
-        converter.register_structure_hook_factory(lambda kind: kind == tuple[str, ...], lambda kind: _list_of_text)
+        converter.register_structure_hook_factory(lambda kind: kind == tuple[str, ...], lambda _: _list_of_text)
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)

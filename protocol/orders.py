@@ -1,4 +1,5 @@
-"""An order from wish to fill: what the strategy wants, the price that was verified for it, and names derived from causes."""
+"""An order from wish to fill: what the strategy wants, the price that was verified for it, and names derived from
+causes."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ from protocol.events import Side
 
 @frozen
 class Order:
-    """What the strategy wants. `size_usdt` is what it means to spend (buy) or the position's worth at the last close (sell);
-    `qty` is base units: exact for a sell, None for a buy, where the fill decides it. Entries are buys, exits sells."""
+    """What the strategy wants. `size_usdt` is what it means to spend (buy) or the position's worth at the last close
+    (sell); `qty` is base units: exact for a sell, None for a buy, where the fill decides it. Entries are buys, exits
+    sells."""
 
     ref: str
     pair: str

@@ -49,7 +49,8 @@ def only_daemon(folder: Path) -> Iterator[None]:
         holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
         os.close(handle)
         raise UserError(
-            f"data_dir = {str(folder)!r}: another forestay runs on it (process {holder}); stop it, or choose another data_dir"
+            f"data_dir = {str(folder)!r}: another forestay runs on it (process {holder}); stop it, or choose another "
+            "data_dir"
         ) from None
     try:
         os.ftruncate(handle, 0)
@@ -82,14 +83,14 @@ def boot(settings: Settings) -> Booted:
     _same_market(market.pinned, genesis, settings, path)
     current = decode_row(latest[0][0])
     assert isinstance(current, ConfigAdopted), "only configs were asked for"
-    if differs := differences(settings.agent, current.config):
-        if differences(settings.agent, config_1.config):
-            lines = "\n".join(differs)
-            raise UserError(
-                f"{lines}\nThe agent's config lives in the log ({path}), version {current.version}. Change it with PATCH "
-                f"/agents/{genesis.agent}/config while the daemon runs, or take these keys out of the settings, or start "
-                "afresh with another data_dir."
-            )
+    differs = differences(settings.agent, current.config)
+    if differs and differences(settings.agent, config_1.config):
+        lines = "\n".join(differs)
+        raise UserError(
+            f"{lines}\nThe agent's config lives in the log ({path}), version {current.version}. Change it with PATCH "
+            f"/agents/{genesis.agent}/config while the daemon runs, or take these keys out of the settings, or start "
+            "afresh with another data_dir."
+        )
     return Booted(path, log_id, market, config_1.config)
 
 
@@ -117,6 +118,6 @@ def _same_market(now: dict[str, Any], genesis: Genesis, settings: Settings, path
     for key in sorted({*now, *then}):
         if now.get(key) != then.get(key):
             raise UserError(
-                f"market: this log began on {key} = {then.get(key)}, the settings now say {now.get(key)}. A log keeps its "
-                f"market ({path}): take the old settings, or another data_dir."
+                f"market: this log began on {key} = {then.get(key)}, the settings now say {now.get(key)}. "
+                f"A log keeps its market ({path}): take the old settings, or another data_dir."
             )

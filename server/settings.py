@@ -165,10 +165,7 @@ def _from_environment(environ: Mapping[str, str]) -> Document:
             raise InvalidSetting(
                 [f"{name} = {text!r}: unknown key; write FORESTAY_PORT, FORESTAY_DATA_DIR or FORESTAY_SECTION__KEY"]
             )
-        if path == ("strategy", "spec"):
-            value = read_spec(Path(text))
-        else:
-            value = _value(text)
+        value = read_spec(Path(text)) if path == ("strategy", "spec") else _value(text)
         document = _merged(document, {path[0]: {path[1]: value}} if len(path) == 2 else {path[0]: value})
     return document
 

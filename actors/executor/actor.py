@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from actors.executor.book import FOLDED, Book, evolve
 from actors.executor.fills import executed_entry, fill
@@ -25,7 +25,7 @@ FLOOR = "Executor"
 class _Desk:
     """What the Executor remembers: the paper book, and the config it fills by."""
 
-    book: Book = Book()
+    book: Book = Factory(Book)
     config: AgentConfig | None = None
     trades: tuple[Trade, ...] = ()  # of the turn in flight; the risk engine is told of them with the mark
 

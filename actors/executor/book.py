@@ -6,8 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from attrs import Factory, frozen
 from attrs import evolve as changed
-from attrs import frozen
 
 from protocol.events import ConfigAdopted, Marked, Phase, Snapshot, Trade
 from protocol.money import ZERO, booked
@@ -29,8 +29,8 @@ class Book:
     """Equity = cash + positions at their last price. `snapshot_at` is when the last snapshot was taken."""
 
     cash: Decimal = ZERO
-    positions: dict[str, Position] = {}
-    prices: dict[str, Decimal] = {}
+    positions: dict[str, Position] = Factory(dict)
+    prices: dict[str, Decimal] = Factory(dict)
     phase: Phase = "paper"
     snapshot_at: datetime | None = None
 

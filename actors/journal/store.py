@@ -1,7 +1,7 @@
 """The log on disk: one SQLite file, one writer, any number of readers.
 
-Two tables carry meaning: `log`, append-only, and `meta`, which names it. `checkpoint` is a cache of folded states and may
-be deleted at any time. What `append` has returned from is on the disk (WAL, synchronous=FULL).
+Two tables carry meaning: `log`, append-only, and `meta`, which names it. `checkpoint` is a cache of folded states and
+may be deleted at any time. What `append` has returned from is on the disk (WAL, synchronous=FULL).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ OUTAGE_SECONDS: Final = 0.5
 
 
 class MarketFeed(Actor):
-    """`attempts` counts how often a round was begun and outlives this incarnation: a round that has killed DEADLY times is
-    passed over. `ended` is called once the market has no further round."""
+    """`attempts` counts how often a round was begun and outlives this incarnation: a round that has killed DEADLY
+    times is passed over. `ended` is called once the market has no further round."""
 
     def __init__(
         self,
@@ -81,5 +81,5 @@ class MarketFeed(Actor):
 
     async def _outlast(self) -> None:
         """Nothing is decided while nothing can be written."""
-        while not self._halted.is_set() and await self._journal.ask(ReadHealth()) is not None:
+        while not self._halted.is_set() and await self._journal.ask(ReadHealth()) is not None:  # noqa: ASYNC110
             await trio.sleep(OUTAGE_SECONDS)

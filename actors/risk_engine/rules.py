@@ -151,6 +151,9 @@ def _why(state: RiskState, trigger: Trigger) -> str:
 
 def _breach(at: datetime, rule: str, breach: str, measured: Decimal, limit: Decimal) -> JournalEntry:
     until = next_midnight(at)
-    text = f"Drawdown limit reached ({rule}): {pct(measured)}, the limit is {pct(limit)}. No entries until {to_wire(until)}."
+    text = (
+        f"Drawdown limit reached ({rule}): {pct(measured)}, the limit is {pct(limit)}. "
+        f"No entries until {to_wire(until)}."
+    )
     data = {"rule": rule, "breach": breach, "measured": booked(measured), "limit": limit, "until": to_wire(until)}
     return JournalEntry(at, named("jrn", at, "breach", rule), "RISK_BREACH", (rule, breach), text, data)

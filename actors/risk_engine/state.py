@@ -44,7 +44,7 @@ class RiskState:
     config: AgentConfig | None = None
     equity: Decimal = ZERO
     peak: Decimal = ZERO
-    day: date = _NEVER.date()
+    day: date = date(1970, 1, 1)
     opening: Decimal = ZERO
     marked_at: datetime = _NEVER
     streak: int = 0

@@ -1,8 +1,8 @@
 """The Strategist: reads the market for its owner, and conducts the turns.
 
-Its mailbox is where causes queue up: a round of candles, a change of config, a note for the journal. It handles one at a
-time, asks the older floors what it needs, and settles what came of it as one transaction. So nothing else in the tower
-needs a lock, and a turn that dies midway leaves nothing behind.
+Its mailbox is where causes queue up: a round of candles, a change of config, a note for the journal. It handles one
+at a time, asks the older floors what it needs, and settles what came of it as one transaction. So nothing else in the
+tower needs a lock, and a turn that dies midway leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from attrs import evolve as changed
 
 from actors.executor.book import Book
@@ -67,7 +67,8 @@ OUTAGE_SECONDS: Final = 0.5
 
 @define
 class Founding:
-    """How a log begins, and what this process has yet to say in it. `announced` outlives the Strategist's incarnations."""
+    """How a log begins, and what this process has yet to say in it. `announced` outlives the Strategist's
+    incarnations."""
 
     agent: str
     market: dict[str, Any]
@@ -85,7 +86,7 @@ class _Mind:
     version: int = 0
     config: AgentConfig | None = None
     cursor: Any = None
-    outcomes: Outcomes = {}
+    outcomes: Outcomes = Factory(dict)
     notes: int = 0  # entries on the life of the process so far: what tells their ids apart
 
     def after(self, row: Row) -> _Mind:

@@ -39,8 +39,9 @@ class PriceVsSma:
 
 @define
 class Rsi:
-    """Wilder's relative strength index, 0 to 100 (New Concepts in Technical Trading Systems, 1978): the first averages are
-    plain means of `window` changes, then smoothed by 1/window. Warm after `window` + 1 bars; 50 where nothing moved."""
+    """Wilder's relative strength index, 0 to 100 (New Concepts in Technical Trading Systems, 1978): the first
+    averages are plain means of `window` changes, then smoothed by 1/window. Warm after `window` + 1 bars; 50 where
+    nothing moved."""
 
     window: int
     previous: float | None = None

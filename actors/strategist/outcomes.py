@@ -1,4 +1,5 @@
-"""Each decision has one outcome. Where the same "no" repeats, the first is told at once and the rest together, later."""
+"""Each decision has one outcome. Where the same "no" repeats, the first is told at once and the rest together,
+later."""
 
 from __future__ import annotations
 

@@ -82,12 +82,10 @@ def read(reader: LogReader, wanted: Asked) -> Page:
             values.append(reader.first_row_at(bound))
     condition = " AND ".join(where)
     if wanted.bucket is not None:
-        condition = f"seq IN (SELECT max(seq) FROM log WHERE {condition} GROUP BY ts / {wanted.bucket:d})"
+        condition = f"seq IN (SELECT max(seq) FROM log WHERE {condition} GROUP BY ts / {wanted.bucket:d})"  # noqa: S608
     order = "DESC" if wanted.newest_first else "ASC"
-    found = reader.select(
-        f"SELECT seq, body FROM log WHERE {condition} ORDER BY row {order} LIMIT ?",  # noqa: S608 - our own words
-        (*values, wanted.limit + 1),
-    )
+    query = f"SELECT seq, body FROM log WHERE {condition} ORDER BY row {order} LIMIT ?"  # noqa: S608 - our own words
+    found = reader.select(query, (*values, wanted.limit + 1))
     page = found[: wanted.limit]
     more = len(found) > wanted.limit
     return Page([body for _, body in page], pinned, f"{pinned}.{page[-1][0]}" if more else None)
