@@ -89,9 +89,9 @@ class Executor(Actor):
         self._desk.begin(asked.turn)
         trades = self._desk.now.trades
         prices = {pair: tick.candle.close for pair, tick in asked.round.ticks.items()}
-        book = self._desk.now.book.priced(prices)
-        mark = Marked(asked.round.ts, book.equity, prices)
+        mark = Marked(asked.round.ts, self._desk.now.book.priced(prices).equity, prices)
         self._append(asked.turn, mark)
+        book = self._desk.now.book
         risk = await self._risk.ask(Assess(asked.turn, (*trades, mark)))
         if due(book, asked.round.ts, self._desk.now.settings.snapshot_minutes):
             self._append(asked.turn, snapshot(risk, book, asked.round.ts))

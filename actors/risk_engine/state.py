@@ -10,7 +10,7 @@ from attrs import evolve as changed
 from attrs import field, frozen
 
 from protocol.events import ConfigAdopted, Marked, RunFailed, RunStarted, Status, StatusChange, Trade
-from protocol.money import ZERO
+from protocol.money import PCT, ZERO
 from protocol.settings import AgentConfig
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -75,7 +75,7 @@ class RiskState:
     @property
     def daily_dd_used(self) -> Decimal:
         """The part of today's drawdown budget that is consumed; 1 is a breach."""
-        return self.daily_drawdown / (self.settings.risk.daily_drawdown_pct / 100)
+        return self.daily_drawdown / (self.settings.risk.daily_drawdown_pct * PCT)
 
     @property
     def cooldown_until(self) -> datetime | None:
@@ -123,20 +123,21 @@ def _marked(state: RiskState, mark: Marked) -> RiskState:
     today = mark.ts.date()
     new_day = today != state.day
     opening = state.equity if new_day else state.opening
-    moved = changed(
+    fallen = drawdown(opening, mark.equity) >= state.settings.risk.daily_drawdown_pct * PCT
+    cooled = state.cooldown_until is not None and mark.ts >= state.cooldown_until
+    run = state.run
+    return changed(
         state,
         equity=mark.equity,
         marked_at=mark.ts,
         day=today,
         opening=opening,
         peak=max(state.peak, mark.equity),
-        run=changed(state.run, peak=max(state.run.peak, mark.equity)),
+        daily_breached=fallen or (state.daily_breached and not new_day),
+        streak=0 if cooled else state.streak,
+        streak_lost_at=None if cooled else state.streak_lost_at,
+        run=run if mark.equity <= run.peak else changed(run, peak=mark.equity),
     )
-    breached = moved.daily_dd_used >= 1 or (state.daily_breached and not new_day)
-    cooled = moved.cooldown_until is not None and mark.ts >= moved.cooldown_until
-    if cooled:
-        return changed(moved, daily_breached=breached, streak=0, streak_lost_at=None)
-    return changed(moved, daily_breached=breached)
 
 
 def _closed(state: RiskState, at: datetime, pnl: Decimal) -> RiskState:
