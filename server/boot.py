@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 from attrs import frozen
 
-from actors.journal.store import DISK_ERRORS, FILE_NAME, Damaged, LogReader, LogStore
+from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Damaged, LogReader, LogStore
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
@@ -66,6 +66,8 @@ def boot(settings: Settings) -> Booted:
     try:
         store = LogStore(path, log_id="log_" + secrets.token_hex(8))
         log_id = store.log_id
+        checkpoint = store.latest_checkpoint(MAKER)
+        store.verify(checkpoint.row if checkpoint else 0)
         store.close()
         reader = LogReader(path)
         first = [decode_row(body) for _, body in reader.bodies(0, (Genesis.kind, ConfigAdopted.kind), 2)]

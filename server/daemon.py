@@ -61,6 +61,7 @@ class _Daemon:
         self._printed = trio.Event()  # the journal is printed to its end
         self._board = Board()
         self._reader = LogReader(booted.log)
+        self._printing_from = self._reader.head().seq
         self._reading = in_threads(1)
         self._exit_code = EXIT_OK
         self._tower = Tower(floors(self._house()), on_fall=self._fell)
@@ -186,7 +187,7 @@ class _Daemon:
 
     async def _print_journal(self) -> None:
         """The journal as it grows, on standard output; whoever reads it slowly holds up nobody."""
-        since = self._board.seq
+        since = self._printing_from
         while True:
             try:
                 async for frames in follow(self._board, self._reader, self._reading, since):

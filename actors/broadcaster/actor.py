@@ -35,6 +35,7 @@ class Broadcaster(Actor):
             seq = await self._blocking(lambda: self._reader.seq_at(checkpoint.row))
             self._board.begin(checkpoint.row, seq, risk, book)
         await self._catch_up()
+        self._board.ready.set()
 
     async def receive(self, message: Any) -> None:
         match message:

@@ -32,6 +32,7 @@ class Board:
         self.risk = RiskState()
         self.book = Book()
         self.outage: Outage | None = None
+        self.ready = trio.Event()  # the log has been read to its end once
         self.closed = False  # nothing more will be shown
         self._frames: list[str] = []  # the latest, the last of them `seq`
         self._news = trio.Event()
@@ -67,7 +68,7 @@ class Board:
     def frames_after(self, seq: int, limit: int) -> list[str] | None:
         """Up to `limit` frames after `seq`, oldest first; None where the board does not reach back so far."""
         behind = self.seq - seq
-        if behind > len(self._frames):
+        if behind > min(len(self._frames), KEPT_FRAMES):
             return None
         start = len(self._frames) - behind
         return self._frames[start : start + limit]

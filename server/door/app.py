@@ -57,8 +57,11 @@ class Door:
     clock: Callable[[float], str]  # the wall time of so many seconds ago, in wire form
 
     def check(self, agent: str) -> None:
+        """Is this our agent, and is there something to show of it?"""
         if agent not in (self.agent, "current"):
             raise Problem(404, "AGENT_NOT_FOUND", f"there is no agent {agent!r}; this daemon runs {self.agent!r}")
+        if not self.board.ready.is_set() or self.board.risk.config is None:
+            raise Problem(503, "STARTING", "the log is still being read")
 
     def state(self) -> str:
         """In one word: may it decide, and does it?"""
@@ -66,13 +69,11 @@ class Door:
             return "stopping"
         if self.board.outage is not None:
             return "degraded"
-        return "running" if self.tower.standing.is_set() and self.board.risk.config is not None else "starting"
+        return "running" if self.tower.standing.is_set() else "starting"
 
     @property
     def config(self) -> AgentConfig:
-        if self.board.risk.config is None:
-            raise Problem(503, "STARTING", "the log is still being read")
-        return self.board.risk.config
+        return self.board.risk.settings
 
 
 def make_app(door: Door) -> QuartTrio:
@@ -157,6 +158,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
 
     @app.get("/agents")
     async def agents() -> Response:
+        door.check("current")
         return _json([agent()], door=door)
 
     @app.get("/agents/<id>")
@@ -187,7 +189,6 @@ def _add_state(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/objectives")
     async def objectives(id: str) -> Response:
         door.check(id)
-        door.config  # noqa: B018 - 503 while there is none
         return _json([as_plain(objective) for objective in limits(door.board.risk)], door=door)
 
     @app.get("/agents/<id>/evaluation")
@@ -342,7 +343,7 @@ def _add_stream(app: QuartTrio, door: Door) -> None:
             await websocket.close(NO_TOKEN, "token missing or wrong")
         elif id not in (door.agent, "current"):
             await websocket.close(NO_AGENT, f"no agent {id[:60]}")
-        elif (since := _since(websocket.args.get("since"), door.board.seq)) is None:
+        elif (since := await _since(door, websocket.args.get("since"))) is None:
             await websocket.close(BAD_REQUEST, "since must be a seq that the log has reached")
         else:
             await _push(door, since)
@@ -362,11 +363,18 @@ async def _accept() -> None:
     await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
-def _since(text: str | None, head: int) -> int | None:
-    """The seq to follow; None where it is none. Without one, the next event."""
+async def _since(door: Door, text: str | None) -> int | None:
+    """The seq to follow; None where it is none. Without one, the next event.
+
+    A client may have read further in the log than the board shows, so the log decides what it has reached.
+    """
+    await door.board.ready.wait()
     if text is None:
-        return head
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 and int(text) <= head else None
+        return door.board.seq
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        return None
+    seq = int(text)
+    return seq if seq <= door.board.seq or seq <= (await door.reading(door.reader.head)).seq else None
 
 
 async def _push(door: Door, since: int) -> None:
