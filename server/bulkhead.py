@@ -55,6 +55,7 @@ LINGER_SECONDS = 0.5
 GRACE_SECONDS = 2.0
 MAX_CONNECTIONS = 1000
 MAX_RECEIVE = 2**16
+MAX_UNSENT = 2**16
 
 door = logging.getLogger("forestay.door")
 CONFIG = Config.from_mapping(
@@ -110,7 +111,9 @@ class Connection:
     context: WorkerContext
     stream: trio.SocketStream
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    send_lock: trio.Lock = field(default_factory=trio.Lock)
+    unsent: bytearray = field(default_factory=bytearray)
+    something: trio.Event = field(default_factory=trio.Event)  # to write
+    room: trio.Event = field(default_factory=trio.Event)  # to wait in
     nursery: trio.Nursery = field(init=False)
     idle: bool = True
     reason: object = None
@@ -134,6 +137,7 @@ class Connection:
                         self.send,
                     )
                     self._set_idle(True)
+                    self.nursery.start_soon(self._write)
                     while data := await self._receive():
                         await protocol.handle(RawData(data))
                     self.end()
@@ -143,6 +147,7 @@ class Connection:
             self.end(errors)
         if self.reason is not None:
             door.info("connection ended: %.300r", self.reason)
+        await self._flush()
         # To close with input unread would reset the connection, and our last words with it.
         with trio.move_on_after(LINGER_SECONDS), suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self.stream.send_eof()
@@ -162,20 +167,37 @@ class Connection:
 
     async def send(self, event: Event) -> None:
         if isinstance(event, RawData):
-            async with self.send_lock:
-                try:
-                    # Half a write garbles all that follows: shielded, and the last one if its time is up.
-                    with trio.move_on_after(WRITE_SECONDS, shield=True) as writing:
-                        await self.stream.send_all(event.data)
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    self.end()
-                if writing.cancelled_caught:
-                    self.end("the client has stopped reading")
-                    self.abort()
+            self.unsent += event.data
+            self.something.set()
+            while len(self.unsent) > MAX_UNSENT:
+                await self.room.wait()
         elif isinstance(event, Updated):
             self._set_idle(event.idle)
         elif isinstance(event, Closed):
             self.end()
+
+    async def _write(self) -> None:
+        """Everything that is there in one write: a burst of frames costs few system calls."""
+        while True:
+            await self.something.wait()
+            self.something = trio.Event()
+            await self._flush()
+            self.room.set()
+            self.room = trio.Event()
+
+    async def _flush(self) -> None:
+        data, self.unsent = bytes(self.unsent), bytearray()
+        if not data:
+            return
+        try:
+            # Half a write garbles all that follows: shielded, and the last one if its time is up.
+            with trio.move_on_after(WRITE_SECONDS, shield=True) as writing:
+                await self.stream.send_all(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self.end()
+        if writing.cancelled_caught:
+            self.end("the client has stopped reading")
+            self.abort()
 
     async def spawn_app(
         self,
