@@ -7,7 +7,7 @@ sent as they are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, get_args
 
@@ -97,8 +97,10 @@ def _list_of_text(value: Any, _: Any) -> tuple[str, ...]:
 
 def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=strict, detailed_validation=strict)
-    converter.register_unstructure_hook(datetime, to_wire)
     converter.register_structure_hook(datetime, lambda text, _: from_wire(text))
+    converter.register_unstructure_hook(date, date.isoformat)
+    converter.register_structure_hook(date, lambda text, _: date.fromisoformat(text))
+    converter.register_unstructure_hook(datetime, to_wire)  # after date, which it is a kind of
     converter.register_unstructure_hook(Decimal, lambda number: number)
     for kind in (int, float, Decimal):
         converter.register_structure_hook(kind, _number(kind))
