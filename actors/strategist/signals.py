@@ -9,7 +9,6 @@ from math import sqrt
 from typing import Any, Final, cast
 
 from attrs import Factory, define
-from attrs import evolve as changed
 
 from actors.strategist.indicators import INDICATORS, Indicator, Volatility
 from protocol.codec import from_plain
@@ -52,8 +51,9 @@ class PairView:
             key: from_plain(state, INDICATORS[cast(IndicatorName, key.split("(")[0])])
             for key, state in plain["indicators"].items()
         }
-        rest = from_plain({**plain, "indicators": {}}, cls)
-        return changed(rest, indicators=indicators)
+        edge, values = from_plain(plain["edge"], Volatility), dict[str, float | None]
+        now, before = from_plain(plain["now"], values), from_plain(plain["before"], values)
+        return cls(indicators, edge, now, before, None if plain["swing"] is None else float(plain["swing"]))
 
     def see(self, close: Decimal) -> None:
         """Take in the next finished candle."""
