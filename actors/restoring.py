@@ -3,6 +3,7 @@ path."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ from actors.tower import Address
 from protocol.events import Row
 
 S = TypeVar("S")
+log = logging.getLogger("forestay.journal")
 
 
 async def restored(
@@ -23,8 +25,12 @@ async def restored(
     thaw: Callable[[Any], S],
 ) -> S:
     """`floor`'s state as the log tells it. `kinds` are the rows that `evolve` looks at; `thaw` reads a checkpoint."""
-    checkpoint = await journal.ask(ReadCheckpoint())
-    state, row = (thaw(checkpoint.states[floor]), checkpoint.row) if checkpoint else (initial, 0)
+    state, row = initial, 0
+    if checkpoint := await journal.ask(ReadCheckpoint()):
+        try:
+            state, row = thaw(checkpoint.states[floor]), checkpoint.row
+        except Exception:  # it is only a cache: what cannot be read is folded again
+            log.warning("the checkpoint at row %d is of no use to the %s", checkpoint.row, floor, exc_info=True)
     names = tuple(kind.kind for kind in kinds)
     while True:
         row, batch = await journal.ask(ReadRows(row, names))

@@ -41,7 +41,10 @@ def to_json(value: object) -> bytes:
 
 def from_json(data: bytes | str) -> Any:
     """Plain data; numbers with a point are Decimals. Raises ValueError."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except RecursionError:
+        raise ValueError("it nests too deeply") from None
 
 
 def _number(kind: type) -> Any:

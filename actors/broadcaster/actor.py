@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from actors.broadcaster.board import Board
 from actors.executor.book import FOLDED as BOOK_ROWS
 from actors.executor.book import Book
-from actors.journal.store import MAKER, LogReader
+from actors.journal.store import MAKER, Checkpoint, LogReader
 from actors.messages import Committed, DiskChanged
 from actors.ports import Blocking
 from actors.risk_engine.state import FOLDED as RISK_ROWS
@@ -15,6 +16,7 @@ from actors.risk_engine.state import RiskState
 from actors.tower import Actor
 from protocol.codec import decode_row, from_plain
 
+log = logging.getLogger("forestay.journal")
 READ_ROWS: Final = 2_000
 _FOLDED: Final = {row.kind for row in (*BOOK_ROWS, *RISK_ROWS)}
 
@@ -30,12 +32,19 @@ class Broadcaster(Actor):
     async def restore(self) -> None:
         checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
         if checkpoint and checkpoint.row > self._board.row:
-            risk = from_plain(checkpoint.states["RiskEngine"], RiskState)
-            book = from_plain(checkpoint.states["Executor"]["book"], Book)
-            seq = await self._blocking(lambda: self._reader.seq_at(checkpoint.row))
-            self._board.begin(checkpoint.row, seq, risk, book)
+            await self._begin_at(checkpoint)
         await self._catch_up()
         self._board.ready.set()
+
+    async def _begin_at(self, checkpoint: Checkpoint) -> None:
+        seq = await self._blocking(lambda: self._reader.seq_at(checkpoint.row))
+        try:
+            risk = from_plain(checkpoint.states["RiskEngine"], RiskState)
+            book = from_plain(checkpoint.states["Executor"]["book"], Book)
+        except Exception:  # it is only a cache: what cannot be read is folded again
+            log.warning("the checkpoint at row %d is of no use to the board", checkpoint.row, exc_info=True)
+        else:
+            self._board.begin(checkpoint.row, seq, risk, book)
 
     async def receive(self, message: Any) -> None:
         match message:

@@ -259,7 +259,10 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
         limit = whole("limit", request.args.get("limit"), 500, 1, 5000)
         found = await door.reading(lambda: door.reader.frames(since, limit))
         body = ("[" + ",".join(frame for _, frame in found) + "]").encode()
-        return _json(body, found[-1][0] if found else since, door)
+        response = _json(body, found[-1][0] if found else since, door)
+        if len(found) == limit:
+            response.headers["Link"] = f'<{request.path}?since={found[-1][0]}&limit={limit}>; rel="next"'
+        return response
 
 
 def _as_blocks(frames: list[str]) -> bytes:

@@ -1,0 +1,1 @@
+"""End to end: the real daemon as a process, and what it must survive."""
