@@ -54,7 +54,7 @@ class RiskConfig:
     max_drawdown_pct: Decimal = field(default=Decimal(20), validator=between(0.1, 99))
     daily_drawdown_pct: Decimal = field(default=Decimal(8), validator=between(0.1, 99))
     max_consecutive_losses: int = field(default=4, validator=between(1, 1000))
-    cooldown_hours: int = field(default=6, validator=between(0, 8760))
+    cooldown_hours: int = field(default=6, validator=between(1, 8760))
     per_pair_exposure_pct: Decimal = field(default=Decimal(100), validator=between(0.1, 100))
 
     def __attrs_post_init__(self) -> None:

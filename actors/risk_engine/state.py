@@ -124,7 +124,7 @@ def _marked(state: RiskState, mark: Marked) -> RiskState:
     new_day = today != state.day
     opening = state.equity if new_day else state.opening
     fallen = drawdown(opening, mark.equity) >= state.settings.risk.daily_drawdown_pct * PCT
-    cooled = state.cooldown_until is not None and mark.ts >= state.cooldown_until
+    cooled = _cooled(state, mark.ts)
     run = state.run
     return changed(
         state,
@@ -147,7 +147,12 @@ def _closed(state: RiskState, at: datetime, pnl: Decimal) -> RiskState:
         pnl=state.run.pnl + pnl,
         wins=state.run.wins + (pnl > 0),
     )
-    streak = 0 if pnl > 0 else state.streak + 1
-    limit = state.settings.risk.max_consecutive_losses
-    lost_at = state.streak_lost_at or at if streak >= limit else None
+    before = 0 if _cooled(state, at) else state.streak
+    streak = 0 if pnl > 0 else before + 1
+    lost_at = at if streak >= state.settings.risk.max_consecutive_losses else None
     return changed(state, run=run, streak=streak, streak_lost_at=lost_at)
+
+
+def _cooled(state: RiskState, at: datetime) -> bool:
+    """A cooldown is over: the streak counts from zero again."""
+    return state.cooldown_until is not None and at >= state.cooldown_until

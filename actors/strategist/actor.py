@@ -236,7 +236,9 @@ class Strategist(Actor):
         ref = named("jrn", round.ts, "crash")
         text = f"Skipped the round of {to_wire(round.ts)} ({', '.join(round.ticks)}): {reason}."
         entry = JournalEntry(round.ts, ref, "SKIPPED", ("crash",), text, {"pairs": list(round.ticks)})
-        last = RoundSettled(round.ts, round.cursor, {}, ())
+        # Its candles are left out for good, unless the views have taken them in: then a refold must, too.
+        seen = self._memory.seen is not None and self._memory.seen >= round.ts
+        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, ())
         if outage := await self._settle(turn, entry, last):
             return outage
         self._memory.mind = self._memory.mind.after(last)
