@@ -256,13 +256,7 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
     async def events(id: str) -> Response:
         door.check(id)
         since = whole("since", request.args.get("since"), 0, 0, 2**62)
-        limit = whole("limit", request.args.get("limit"), 500, 1, 5000)
-        found = await door.reading(lambda: door.reader.frames(since, limit))
-        body = ("[" + ",".join(frame for _, frame in found) + "]").encode()
-        response = _json(body, found[-1][0] if found else since, door)
-        if len(found) == limit:
-            response.headers["Link"] = f'<{request.path}?since={found[-1][0]}&limit={limit}>; rel="next"'
-        return response
+        return await answer(asked(None, request.args).narrowed("seq > ?", since))
 
 
 def _as_blocks(frames: list[str]) -> bytes:

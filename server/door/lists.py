@@ -24,9 +24,9 @@ INTERVALS: Final = {
 
 @frozen
 class Asked:
-    """A list's query: which kinds of event, what they must fulfil, and which page of them."""
+    """A list's query: which kind of event (None: all), what they must fulfil, and which page of them."""
 
-    kind: str
+    kind: str | None
     newest_first: bool = False
     where: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
@@ -50,7 +50,7 @@ class Page:
     cursor: str | None
 
 
-def asked(kind: str, query: MultiDict[str, str], *, newest_first: bool = False) -> Asked:
+def asked(kind: str | None, query: MultiDict[str, str], *, newest_first: bool = False) -> Asked:
     """The paging and time parameters that all lists share. Raises Problem(422)."""
     pinned, after = _cursor(query.get("cursor"))
     bucket = query.get("interval")
@@ -72,7 +72,10 @@ def read(reader: LogReader, wanted: Asked) -> Page:
     """The page that was asked for. Blocking: for a reader's thread."""
     head = reader.head().seq
     pinned = head if wanted.pinned is None else min(wanted.pinned, head)
-    where, values = ["kind = ?", "seq <= ?", *wanted.where], [wanted.kind, pinned, *wanted.values]
+    where, values = ["seq <= ?", *wanted.where], [pinned, *wanted.values]
+    if wanted.kind is not None:
+        where.append("kind = ?")
+        values.append(wanted.kind)
     if wanted.after is not None:
         where.append("seq < ?" if wanted.newest_first else "seq > ?")
         values.append(wanted.after)
