@@ -30,7 +30,7 @@ class House:
     log_id: str
     founding: Founding
     market: Market
-    speed: float
+    speed: float | None
     board: Board
     market_ended: Callable[[], None]
     blocking: Blocking

@@ -31,6 +31,7 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+SECRETS = frozenset({"server.token"})  # their values are never shown
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}
 
 
@@ -45,14 +46,19 @@ def from_json(data: bytes | str) -> Any:
         return _decoder.decode(data)
     except RecursionError:
         raise ValueError("it nests too deeply") from None
+    except ArithmeticError:
+        raise ValueError("it has a number that is out of range") from None
 
 
-def _number(kind: type) -> Any:
-    """A structure hook that takes numbers only: cattrs alone would read "1" and True as 1."""
+def _number(kind: type, *, strict: bool) -> Any:
+    """A structure hook that takes numbers only: cattrs alone would read "1" and True as 1. What people write must
+    also be finite and of a size that can be counted with."""
 
     def structure(value: Any, _: Any) -> Any:
         if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise Impossible("", value, "must be a number")
+        if strict and not _is_ordinary(value):
+            raise Impossible("", value, "must be a number of ordinary size")
         if kind is int and value != int(value):
             raise Impossible("", value, "must be a whole number")
         if kind is Decimal:
@@ -60,6 +66,13 @@ def _number(kind: type) -> Any:
         return kind(value)
 
     return structure
+
+
+def _is_ordinary(number: float | Decimal) -> bool:
+    if isinstance(number, int):
+        return abs(number) < 10**18
+    exact = number if isinstance(number, Decimal) else Decimal(repr(number))
+    return exact.is_finite() and (not exact or abs(exact.adjusted()) < 18)
 
 
 def _exactly(kind: type, words: str) -> Any:
@@ -106,7 +119,7 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_unstructure_hook(datetime, to_wire)  # after date, which it is a kind of
     converter.register_unstructure_hook(Decimal, lambda number: number)
     for kind in (int, float, Decimal):
-        converter.register_structure_hook(kind, _number(kind))
+        converter.register_structure_hook(kind, _number(kind, strict=strict))
     if strict:
         converter.register_structure_hook_factory(has, lambda kind: _table(kind, converter))
         converter.register_structure_hook_factory(lambda kind: kind == tuple[str, ...], lambda _: _list_of_text)
@@ -187,7 +200,7 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
         ]
     if isinstance(error, Impossible):
         where = _join(path, error.key)
-        shown = f" = {_shown(error.value)}" if error.value != "" else ""
+        shown = f" = {_shown(error.value)}" if error.value != "" and where not in SECRETS else ""
         return [(error.code, f"{where}{shown}: {error.valid}")]
     if isinstance(error, KeyError):
         return [("VALIDATION_ERROR", f"{path}: is missing")]
@@ -195,7 +208,8 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
 
 
 def _shown(value: object) -> str:
-    return str(value) if isinstance(value, Decimal) else repr(value)
+    text = str(value) if isinstance(value, Decimal) else repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _join(path: str, name: str) -> str:

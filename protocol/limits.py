@@ -26,7 +26,7 @@ def between(low: float, high: float) -> Validator:
     """A number from `low` to `high`, both included."""
 
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if not low <= value <= high:  # a NaN fails this too
+        if not low <= value <= high:
             raise Impossible(attribute.name, value, f"must be from {low:g} to {high:g}")
 
     return check

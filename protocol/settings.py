@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from math import inf
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
@@ -128,12 +127,12 @@ class ServerSettings:
 
 @frozen
 class MarketSettings:
-    """Where rounds come from. `speed` is in rounds per second, infinite for "max". Paths are of CSV files, by pair."""
+    """Where rounds come from. `speed` is in rounds per second, None for "max". Paths are of CSV files, by pair."""
 
     kind: Literal["demo", "replay"] = "demo"
-    speed: float = field(
+    speed: float | None = field(
         default=8.0,
-        validator=matching(lambda s: s == inf or 0.001 <= s <= 100_000, 'must be "max" or from 0.001 to 100000'),
+        validator=matching(lambda s: s is None or 0.001 <= s <= 100_000, 'must be "max" or from 0.001 to 100000'),
     )
     seed: int | None = field(
         default=None,

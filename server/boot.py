@@ -71,10 +71,10 @@ def boot(settings: Settings) -> Booted:
         store.close()
         reader = LogReader(path)
         first = [decode_row(body) for _, body in reader.bodies(0, (Genesis.kind, ConfigAdopted.kind), 2)]
-        latest = reader.select("SELECT body FROM log WHERE kind = 'config' ORDER BY row DESC LIMIT 1")
+        current = decode_row(reader.configs()[-1][1]) if first else None
         reader.close()
-    except (*DISK_ERRORS, apsw.NotADBError, apsw.CorruptError, Damaged) as error:
-        raise UserError(f"{path}: the log cannot be opened: {error}") from None
+    except (*DISK_ERRORS, apsw.NotADBError, apsw.CorruptError, Damaged, ValueError, KeyError) as error:
+        raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
         market = make_market(settings.machine.market, None)
         return Booted(path, log_id, market, agent_config(settings.agent, market.pairs))
@@ -83,7 +83,6 @@ def boot(settings: Settings) -> Booted:
     assert isinstance(config_1, ConfigAdopted), "a log's second row is its config"
     market = make_market(settings.machine.market, genesis.market)
     _same_market(market.pinned, genesis, settings, path)
-    current = decode_row(latest[0][0])
     assert isinstance(current, ConfigAdopted), "only configs were asked for"
     differs = differences(settings.agent, current.config)
     if differs and differences(settings.agent, config_1.config):
@@ -117,7 +116,7 @@ def _same_market(now: dict[str, Any], genesis: Genesis, settings: Settings, path
     if now == genesis.market:
         return
     then = genesis.market
-    for key in sorted({*now, *then}):
+    for key in sorted({*now, *then}, key=lambda key: (key != "kind", key)):
         if now.get(key) != then.get(key):
             raise UserError(
                 f"market: this log began on {key} = {then.get(key)}, the settings now say {now.get(key)}. "

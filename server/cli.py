@@ -50,11 +50,11 @@ def _pair_file(_: click.Context, param: click.Parameter, values: tuple[str, ...]
     return files
 
 
-def _speed(_: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    if value is None:
-        return None
+def _speed(_: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    if value is None or value == "max":
+        return value
     try:
-        return float("inf") if value == "max" else float(value)
+        return float(value)
     except ValueError:
         raise click.BadParameter(f"{value!r} is neither max nor a number of rounds per second", param=param) from None
 
@@ -109,7 +109,7 @@ def run(
     replay: dict[str, str],
     reference: dict[str, str],
     seed: int | None,
-    speed: float | None,
+    speed: float | str | None,
     exit_at_end: bool,
     verbose: bool,
 ) -> None:

@@ -37,7 +37,7 @@ def print_journal(folder: Path, entry_type: str | None, tag: str | None, as_json
     try:
         for (body,) in reader.select(f"SELECT body FROM ({newest}) ORDER BY row", (*values, limit or -1)):  # noqa: S608
             click.echo(body if as_json else line(body))
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError) as error:
         raise UserError(f"{folder / FILE_NAME}: cannot be read: {error}; try `forestay journal verify`") from None
 
 

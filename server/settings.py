@@ -6,10 +6,10 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
 import yaml
-from attrs import fields, frozen
+from attrs import fields, frozen, has
 
 from protocol.codec import read_document, to_plain
 from protocol.errors import InvalidSetting, UserError
@@ -55,7 +55,7 @@ def split(document: Document) -> Settings:
     machine = {key: value for key, value in document.items() if key in _MACHINE_KEYS}
     market = machine.get("market")
     if isinstance(market, dict) and market.get("speed") == "max":
-        machine["market"] = {**market, "speed": float("inf")}
+        machine["market"] = {**market, "speed": None}
     agent = {key: value for key, value in document.items() if key in _AGENT_KEYS}
     return Settings(read_document(machine, MachineSettings), agent)
 
@@ -150,8 +150,12 @@ def read_spec(path: Path) -> Any:
     """A strategy document out of a YAML file, unchecked. Raises UserError."""
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f" line {mark.line + 1}:" if mark else ""
+        raise UserError(f"{path}:{where} is not valid YAML: {problem or 'it cannot be read'}") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> Document:
@@ -165,13 +169,23 @@ def _from_environment(environ: Mapping[str, str]) -> Document:
             raise InvalidSetting(
                 [f"{name} = {text!r}: unknown key; write FORESTAY_PORT, FORESTAY_DATA_DIR or FORESTAY_SECTION__KEY"]
             )
-        value = read_spec(Path(text)) if path == ("strategy", "spec") else _value(text)
+        value = read_spec(Path(text)) if path == ("strategy", "spec") else _value(text, path)
         document = _merged(document, {path[0]: {path[1]: value}} if len(path) == 2 else {path[0]: value})
     return document
 
 
-def _value(text: str) -> Any:
-    """As TOML reads it (8, true, "text", ["a"]); anything else is text."""
+def _is_text(path: tuple[str, ...]) -> bool:
+    """Is this a key whose value is text, whatever it looks like?"""
+    kind: Any = MachineSettings
+    for name in path:
+        kind = get_type_hints(kind).get(name) if has(kind) else None
+    return kind in (str, str | None)
+
+
+def _value(text: str, path: tuple[str, ...]) -> Any:
+    """As TOML reads it (8, true, ["a"]); anything else, and whatever a key of text is set to, is text."""
+    if _is_text(path):
+        return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

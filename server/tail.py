@@ -20,7 +20,11 @@ RETRY_SECONDS = 1.0
 def follow_stream(base: str, token: str | None, since: int | None, as_json: bool) -> int:
     """Print the stream until interrupted; the exit code. Raises UserError where coming back cannot help."""
     parts = urlsplit(base)
-    if parts.scheme not in ("http", "https", "ws", "wss") or not parts.netloc:
+    try:
+        known = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and (parts.port or True)
+    except ValueError:
+        known = False
+    if not known:
         raise UserError(f"--url = {base!r}: must be like http://127.0.0.1:8000")
     scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
     url = f"{scheme}://{parts.netloc}/ws/agents/current"
@@ -38,12 +42,19 @@ def follow_stream(base: str, token: str | None, since: int | None, as_json: bool
 
 async def _follow(url: str, token: str | None, since: int | None, as_json: bool) -> None:
     protocols = ["forestay.v1", f"token.{token}"] if token else []
-    told = False
+    told, log_id = False, None
     while True:
         address = url if since is None else f"{url}?since={since}"
         try:
             async with open_websocket_url(address, subprotocols=protocols) as stream:
                 told = False
+                headers = {name.decode().lower(): value.decode() for name, value in stream.handshake_headers}
+                if log_id not in (None, headers.get("x-log-id")):
+                    print("forestay: this is another log: starting over", file=sys.stderr)
+                    log_id, since = headers.get("x-log-id"), 0
+                    continue
+                log_id = headers.get("x-log-id")
+                since = int(headers.get("x-last-seq", 0)) if since is None else since
                 while True:
                     frame = str(await stream.get_message())
                     since = json.loads(frame)["seq"]

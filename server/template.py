@@ -9,11 +9,15 @@ TEMPLATE = """\
 data_dir = "forestay-data"  # where the log is kept, from where this file is
 agent = "seed"              # the agent's id in every path
 
+# Of the agent (see below): version 1 of its config.
+# watchlist = ["ETH/USDT"]  # pairs to trade; all of the market's if left out
+# snapshot_minutes = 15     # of market time
+
 [server]
 host = "127.0.0.1"          # beyond loopback a token is required
 port = 8000                 # 0 takes any free one
 # token = "..."             # 16 to 128 letters, digits, - or _; better in FORESTAY_SERVER__TOKEN
-allowed_hosts = []          # further Host headers to answer to, such as "my-proxy.lan:443"
+allowed_hosts = []          # further Host headers to answer to, such as "my-proxy.lan"
 allowed_origins = []        # pages of other origins that may use this server, such as "https://my.lan"
 
 [market]
@@ -29,9 +33,6 @@ speed = 8.0                 # rounds per second, or "max"
 
 # --- The agent: these give version 1 of its config; later changes go through PATCH /agents/{id}/config ---------------
 # They stay comments here, so that a change made later through the API is no contradiction to this file.
-
-# watchlist = ["ETH/USDT"]  # pairs to trade; all of the market's if left out
-# snapshot_minutes = 15
 
 # [strategy]
 # spec = "strategy.yaml"    # the strategy document; the built-in mean reversion if left out

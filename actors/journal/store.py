@@ -146,6 +146,11 @@ class LogReader(_Log):
         query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
         return self._db.execute(query, (row,)).get or 0
 
+    def configs(self) -> list[tuple[int, str]]:
+        """(seq, body) of every version of the config, oldest first; seq is of the last event before it."""
+        found = self._db.execute("SELECT row, body FROM log WHERE kind = 'config' ORDER BY row").fetchall()
+        return [(self.seq_at(cast(int, row)), str(body)) for row, body in found]
+
     def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._db.execute(query, tuple(values)).fetchall()
 
@@ -193,25 +198,32 @@ def _verify(db: apsw.Connection, after: int) -> int:
                 raise Damaged(row, seq + 1, f"row {row} is missing")
             if own_seq is not None and own_seq != seq + 1:
                 raise Damaged(row, seq + 1, f"seq {own_seq} stands where {seq + 1} should")
-            digest = link(digest, row, own_seq, body.encode())
+            digest = link(digest, row, own_seq, body)
             if digest != stored:
                 raise Damaged(row, bad_seq, "its hash does not fit its content and the row before it")
             if not _index_fits(body, ts, kind, entry_type):
                 raise Damaged(row, bad_seq, "its index columns do not fit its content")
             seq = own_seq or seq
-    except (apsw.CorruptError, apsw.NotADBError) as error:
+    except apsw.CorruptError as error:
         raise Damaged(row + 1, seq + 1, f"SQLite cannot read it: {error}") from None
     return row
 
 
-def _index_fits(body: str, ts: int, kind: str, entry_type: str | None) -> bool:
+def _index_fits(body: bytes, ts: int, kind: bytes, entry_type: bytes | None) -> bool:
     data = from_json(body)
     return (
         to_millis(from_wire(data["ts"])) == ts
-        and data.get("event", data.get("fact")) == kind
-        and (data["type"] if kind == "journal_entry" else None) == entry_type
+        and data.get("event", data.get("fact")).encode() == kind
+        and (data["type"].encode() if kind == b"journal_entry" else None) == entry_type
     )
 
 
 def _rows(db: apsw.Connection, after: int) -> Iterator[Any]:
-    return iter(db.execute("SELECT row, seq, ts, kind, type, body, hash FROM log WHERE row > ? ORDER BY row", (after,)))
+    """As bytes, so that a text which is none any more can be told from the others."""
+    return iter(
+        db.execute(
+            "SELECT row, seq, ts, CAST(kind AS BLOB), CAST(type AS BLOB), CAST(body AS BLOB), hash FROM log "
+            "WHERE row > ? ORDER BY row",
+            (after,),
+        )
+    )

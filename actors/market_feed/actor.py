@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
-from math import inf
 from typing import Any, Final
 
 import trio
@@ -22,12 +21,13 @@ OUTAGE_SECONDS: Final = 0.5
 
 class MarketFeed(Actor):
     """`attempts` counts how often a round was begun and outlives this incarnation: a round that has killed DEADLY
-    times is passed over. `ended` is called once the market has no further round."""
+    times is passed over. `speed` is in rounds per second, None for as fast as they settle. `ended` is called once
+    the market has no further round."""
 
     def __init__(
         self,
         market: Market,
-        speed: float,
+        speed: float | None,
         attempts: Counter[str],
         ended: Callable[[], None],
         *,
@@ -35,7 +35,7 @@ class MarketFeed(Actor):
         strategist: Address,
     ) -> None:
         self._market = market
-        self._pause = 0.0 if speed == inf else 1 / speed
+        self._pause = 0.0 if speed is None else 1 / speed
         self._attempts = attempts
         self._ended = ended
         self._journal = journal

@@ -27,7 +27,7 @@ from protocol.money import booked
 from protocol.settings import AgentConfig
 from protocol.times import to_wire
 from server.door.gate import SUBPROTOCOL
-from server.door.lists import Asked, Page, asked, impossible, read, whole
+from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
 from server.door.problems import Problem
 from server.door.stream import Behind, follow
 from server.settings import patched
@@ -112,8 +112,12 @@ def _add_errors(app: QuartTrio) -> None:
     @app.errorhandler(HTTPException)
     async def http(error: HTTPException) -> Response:
         status = error.code or 500
+        allowed = getattr(error, "valid_methods", None)
         code = (error.name or "error").upper().replace(" ", "_").replace("-", "_")
-        return Problem(status, code, error.description or error.name).response()
+        response = Problem(status, code, error.description or error.name).response()
+        if allowed:
+            response.headers["Allow"] = ", ".join(sorted(allowed))
+        return response
 
     @app.errorhandler(Exception)
     async def bug(error: Exception) -> Response:
@@ -172,6 +176,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
         book = door.board.book
         held = [
             {
+                "seq": door.board.seq,
                 "pair": pair,
                 "phase": book.phase,
                 "qty": position.qty,
@@ -189,7 +194,8 @@ def _add_state(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/objectives")
     async def objectives(id: str) -> Response:
         door.check(id)
-        return _json([as_plain(objective) for objective in limits(door.board.risk)], door=door)
+        seq = door.board.seq
+        return _json([{"seq": seq} | as_plain(objective) for objective in limits(door.board.risk)], seq, door)
 
     @app.get("/agents/<id>/evaluation")
     async def evaluation(id: str) -> Response:
@@ -223,7 +229,7 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/equity")
     async def equity(id: str) -> Response:
         door.check(id)
-        return await answer(asked("snapshot", request.args))
+        return await answer(bucketed(asked("snapshot", request.args), request.args.get("interval")))
 
     @app.get("/agents/<id>/trades")
     async def trades(id: str) -> Response:
@@ -265,7 +271,13 @@ def _as_blocks(frames: list[str]) -> bytes:
 
 
 def _add_config(app: QuartTrio, door: Door) -> None:
+    changing = trio.Lock()  # a patch is laid over the config that it finds
+
     async def adopt(change: Mapping[str, Any], text: str) -> AgentConfig:
+        async with changing:
+            return await adopt_alone(change, text)
+
+    async def adopt_alone(change: Mapping[str, Any], text: str) -> AgentConfig:
         try:
             config = patched(door.config, dict(change), door.pairs)
         except InvalidSetting as error:
@@ -296,10 +308,9 @@ def _add_config(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/config/versions")
     async def versions(id: str) -> Response:
         door.check(id)
-        query = "SELECT body FROM log WHERE kind = 'config' ORDER BY row"
-        found = await door.reading(lambda: door.reader.select(query))
-        rows = [from_json(body) for (body,) in found]
-        return _json([{name: row[name] for name in ("version", "ts", "config")} for row in rows], door=door)
+        found = await door.reading(lambda: door.reader.configs())
+        rows = [{"seq": seq} | from_json(body) for seq, body in found]
+        return _json([{name: row[name] for name in ("seq", "version", "ts", "config")} for row in rows], door=door)
 
     @app.get("/agents/<id>/watchlist")
     async def watchlist(id: str) -> Response:
@@ -335,7 +346,7 @@ async def _command(ask: Callable[[], Awaitable[T]]) -> T:
 def _add_stream(app: QuartTrio, door: Door) -> None:
     @app.websocket("/ws/agents/<id>")
     async def stream(id: str) -> None:
-        await _accept()
+        await _accept(door)
         if not websocket.scope.get("forestay.token", True):
             await websocket.close(NO_TOKEN, "token missing or wrong")
         elif id not in (door.agent, "current"):
@@ -347,7 +358,7 @@ def _add_stream(app: QuartTrio, door: Door) -> None:
 
     @app.websocket("/<path:_>")
     async def nothing(_: str) -> None:
-        await _accept()
+        await _accept(door)
         await websocket.close(NO_AGENT, "there is no stream here")
 
     @app.websocket("/")
@@ -355,9 +366,12 @@ def _add_stream(app: QuartTrio, door: Door) -> None:
         await nothing("")
 
 
-async def _accept() -> None:
+async def _accept(door: Door) -> None:
+    """Upgrade. The handshake names the log, so that a client notices another one before the first frame."""
+    await door.board.ready.wait()
     offered = websocket.requested_subprotocols
-    await websocket.accept(subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
+    headers = {"X-Log-Id": door.log_id, "X-Last-Seq": str(door.board.seq)}
+    await websocket.accept(headers=headers, subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
 async def _since(door: Door, text: str | None) -> int | None:
@@ -365,7 +379,6 @@ async def _since(door: Door, text: str | None) -> int | None:
 
     A client may have read further in the log than the board shows, so the log decides what it has reached.
     """
-    await door.board.ready.wait()
     if text is None:
         return door.board.seq
     if not (text.isascii() and text.isdigit() and len(text) < 19):

@@ -32,15 +32,16 @@ class Gate:
     port: int
     _hosts: frozenset[str] = field(init=False)
     _origins: frozenset[str] = field(init=False)
+    _invited: frozenset[str] = field(init=False)  # other origins that the owner lets in
 
     def __attrs_post_init__(self) -> None:
         names = {*LOOPBACK, self.settings.host} - {"::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
-        hosts = {f"{name}:{self.port}" for name in names} | set(self.settings.allowed_hosts)
+        hosts = {f"{name}:{self.port}" for name in names} | {host.lower() for host in self.settings.allowed_hosts}
         if self.port == 80:
             hosts |= names
         object.__setattr__(self, "_hosts", frozenset(hosts))
-        own = {f"http://{host}" for host in hosts}
-        object.__setattr__(self, "_origins", frozenset(own | set(self.settings.allowed_origins)))
+        object.__setattr__(self, "_invited", frozenset(origin.lower() for origin in self.settings.allowed_origins))
+        object.__setattr__(self, "_origins", self._invited | {f"http://{host}" for host in hosts})
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -50,11 +51,11 @@ class Gate:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         problem = self._stranger(headers, scope) or self._unreadable(headers, scope)
         if problem is None and scope["type"] == "http":
-            problem = self._unknown(headers)
+            problem = self._unknown(headers, scope)
         if problem is not None:
             return await _refuse(problem, scope, send)
         if scope["type"] == "websocket":
-            scope = {**scope, "forestay.token": self._unknown(headers) is None}
+            scope = {**scope, "forestay.token": self._unknown(headers, scope) is None}
         return await self.app(scope, receive, send)
 
     def _stranger(self, headers: dict[str, list[str]], scope: Scope) -> Problem | None:
@@ -65,7 +66,7 @@ class Gate:
         origin = headers.get("origin", [])
         if origin and (len(origin) > 1 or origin[0].lower() not in self._origins):
             return Problem(403, "ORIGIN_FORBIDDEN", "pages of another origin may not use this server")
-        trusted_page = bool(origin) and origin[0].lower() in {o.lower() for o in self.settings.allowed_origins}
+        trusted_page = bool(origin) and origin[0].lower() in self._invited
         site = headers.get("sec-fetch-site", ["none"])
         opens_page = scope["path"] == "/" and headers.get("sec-fetch-mode") == ["navigate"]
         if not trusted_page and not opens_page and site not in (["same-origin"], ["none"]):
@@ -80,13 +81,14 @@ class Gate:
             return Problem(415, "UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
         return None
 
-    def _unknown(self, headers: dict[str, list[str]]) -> Problem | None:
-        """Without the token, where one is set."""
+    def _unknown(self, headers: dict[str, list[str]], scope: Scope) -> Problem | None:
+        """Without the token, where one is set. Only on a WebSocket may it come as a subprotocol."""
         token = self.settings.token
         if token is None:
             return None
         given = headers.get("authorization", [])
-        offered = [part.strip() for line in headers.get("sec-websocket-protocol", []) for part in line.split(",")]
+        lines = headers.get("sec-websocket-protocol", []) if scope["type"] == "websocket" else []
+        offered = [part.strip() for line in lines for part in line.split(",")]
         known = {f"Bearer {token}": given, f"token.{token}": offered}
         if any(hmac.compare_digest(want.encode(), text.encode()) for want, texts in known.items() for text in texts):
             return None
@@ -96,5 +98,7 @@ class Gate:
 async def _refuse(problem: Problem, scope: Scope, send: Any) -> None:
     kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
     headers = [(b"content-type", b"application/problem+json"), (b"cache-control", b"no-store")]
+    if problem.status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": f"{kind}.start", "status": problem.status, "headers": headers})
     await send({"type": f"{kind}.body", "body": problem.body(), "more_body": False})

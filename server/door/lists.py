@@ -53,9 +53,6 @@ class Page:
 def asked(kind: str | None, query: MultiDict[str, str], *, newest_first: bool = False) -> Asked:
     """The paging and time parameters that all lists share. Raises Problem(422)."""
     pinned, after = _cursor(query.get("cursor"))
-    bucket = query.get("interval")
-    if bucket is not None and bucket not in INTERVALS:
-        raise impossible("interval", bucket, "must be one of " + ", ".join(INTERVALS))
     return Asked(
         kind,
         newest_first,
@@ -64,8 +61,16 @@ def asked(kind: str | None, query: MultiDict[str, str], *, newest_first: bool = 
         after=after,
         since=_time("from", query.get("from")),
         until=_time("to", query.get("to")),
-        bucket=INTERVALS[bucket] // timedelta(milliseconds=1) if bucket else None,
     )
+
+
+def bucketed(wanted: Asked, interval: str | None) -> Asked:
+    """Only the last event of each interval. Raises Problem(422)."""
+    if interval is None:
+        return wanted
+    if interval not in INTERVALS:
+        raise impossible("interval", interval, "must be one of " + ", ".join(INTERVALS))
+    return evolve(wanted, bucket=INTERVALS[interval] // timedelta(milliseconds=1))
 
 
 def read(reader: LogReader, wanted: Asked) -> Page:

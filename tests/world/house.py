@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ class Standing:
 
 @asynccontextmanager
 async def house(
-    folder: Path, market: Market, config: AgentConfig | None = None, *, speed: float = inf, vfs: str | None = None
+    folder: Path, market: Market, config: AgentConfig | None = None, *, speed: float | None = None, vfs: str | None = None
 ) -> AsyncIterator[Standing]:
     """Run the floors over `market` on the log in `folder` until the block ends."""
     log = folder / FILE_NAME
