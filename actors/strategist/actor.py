@@ -96,9 +96,9 @@ class _Mind:
                 return changed(mind, version=row.version, config=row.config)
             case RoundSettled():
                 return changed(mind, cursor=row.cursor)
-            case JournalEntry():
-                return changed(mind, notes=mind.notes + 1) if row.type in LIFE_OF_THE_PROCESS else mind
-            case Decided() | Trade():
+            case JournalEntry() if row.type in LIFE_OF_THE_PROCESS:
+                return changed(mind, notes=mind.notes + 1)
+            case Decided() | Trade() | JournalEntry():
                 return changed(mind, outcomes=outcomes.evolve(mind.outcomes, row))
             case _:
                 return mind
@@ -216,6 +216,8 @@ class Strategist(Actor):
         turn, mind, book = Turn(), self._memory.mind, self._book
         self._memory.see(round.ts, round.ticks)
         self._append(turn, *(_gap_entry(gap, round.ts) for gap in round.gaps))
+        for row in self._append(turn, *outcomes.overdue(mind.outcomes, round.ts)):
+            mind = mind.after(row)
         book = book.priced({pair: tick.candle.close for pair, tick in round.ticks.items()})
         for pair, tick in round.ticks.items():
             order = self._wish(pair, book, round.ts)
@@ -309,14 +311,15 @@ class Strategist(Actor):
             no = Refusal(quote.code, quote.detail)
             return self._append(turn, *skipped(mind.outcomes, order, no, at), quote)
         # From here on the outcome is another than a repeated "no": what was only counted is told first.
-        self._append(turn, *told(mind.outcomes, order.pair, at))
+        counted = self._append(turn, *told(mind.outcomes, order.pair, at))
         veto = await self._risk.ask(Judge(turn, order, book, at))
         if veto is not None:
-            return self._append(turn, Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref)))
+            decided = Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref))
+            return (*counted, *self._append(turn, decided))
         trade = await self._executor.ask(Execute(turn, order, quote, at))
         if isinstance(trade, Refusal):
-            return self._append(turn, *skipped({}, order, trade, at))
-        return (trade,)
+            return (*counted, *self._append(turn, *skipped({}, order, trade, at)))
+        return (*counted, trade)
 
     # --- the Journal
 

@@ -38,6 +38,9 @@ def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
             return {**outcomes, row.pair: again}
         case Decided():
             return {**outcomes, row.pair: Repeats(row.side, row.code)}
+        case JournalEntry() if "repeats" in row.tags:
+            pair = row.data["pair"]
+            return {**outcomes, pair: changed(outcomes[pair], hidden=0, first=None, last=None)}
         case Trade() if row.pair in outcomes:
             return {pair: repeats for pair, repeats in outcomes.items() if pair != row.pair}
         case _:
@@ -47,7 +50,7 @@ def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
 def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tuple[Row, ...]:
     """The rows of a decision that ends in a SKIPPED: told at once, or counted if it is the same "no" as before."""
     last = outcomes.get(order.pair)
-    if last and (last.side, last.code) == (order.side, no.rule) and not _over(last, at):
+    if last and (last.side, last.code) == (order.side, no.rule):
         return (Decided(at, order.pair, order.side, no.rule, None),)
     ref = named("jrn", at, order.ref)
     text = f"Skipped {order.pair} {order.side}: {no.reason}."
@@ -75,11 +78,12 @@ def told(outcomes: Outcomes, pair: str, at: datetime) -> tuple[Row, ...]:
     return (JournalEntry(at, ref, "SKIPPED", (_source(repeats.code), "repeats", pair), text, data),)
 
 
+def overdue(outcomes: Outcomes, at: datetime) -> tuple[Row, ...]:
+    """Nobody waits longer than to the next UTC day: what was counted on an earlier one is told."""
+    late = [pair for pair, repeats in sorted(outcomes.items()) if repeats.last and repeats.last.date() < at.date()]
+    return tuple(row for pair in late for row in told(outcomes, pair, at))
+
+
 def _source(code: str) -> str:
     """The tag that says where a "no" came from: the rule's own name, `quote` for the quote's codes."""
     return "quote" if code.isupper() else code
-
-
-def _over(repeats: Repeats, at: datetime) -> bool:
-    """A run of repeats is told at the latest when a new UTC day brings the next."""
-    return repeats.last is not None and repeats.last.date() != at.date()
