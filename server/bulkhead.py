@@ -7,7 +7,8 @@ does around that code is done here instead, because there one client can end or 
   ended the server. Here it ends that connection, with one line in the log.
 - A write was shielded without a deadline, so a client that stops reading held up shutdown. Here a write has
   WRITE_SECONDS, and at the end of the grace every connection is closed hard.
-- `send` to a client that has left returned without a checkpoint, so a loop that pushes starved the rest.
+- `send` to a client that has left returned without a checkpoint, so a loop that pushes starved the rest. Here
+  every BURST-th frame yields; in between, frames gather for one write.
 - Telling an app that its client has left waited for room in a queue that the app may never read again. Here
   it needs no room. What WebSocket clients send is ignored by contract and dropped here: no need to drain.
 - A WebSocket message without an end grew without bound, a refused upgrade stayed open, and the pings' timer
@@ -56,6 +57,7 @@ GRACE_SECONDS = 2.0
 MAX_CONNECTIONS = 1000
 MAX_RECEIVE = 2**16
 MAX_UNSENT = 2**16
+BURST = 64
 
 door = logging.getLogger("forestay.door")
 CONFIG = Config.from_mapping(
@@ -115,6 +117,7 @@ class Connection:
     something: trio.Event = field(default_factory=trio.Event)  # to write
     room: trio.Event = field(default_factory=trio.Event)  # to wait in
     nursery: trio.Nursery = field(init=False)
+    frames: int = 0
     idle: bool = True
     reason: object = None
 
@@ -225,6 +228,10 @@ class Connection:
                 await send(event)
             except Exception as error:  # the protocol's, not the app's: both sides spoke at once
                 self.end(error)
+            if event["type"] == "websocket.send":
+                self.frames += 1
+                if self.frames % BURST:
+                    return  # a burst of frames goes out in one write
             if event["type"] != "http.response.body" or event.get("more_body"):
                 await trio.lowlevel.checkpoint()  # after its last word an app may finish in peace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -43,6 +44,8 @@ def run(settings: Settings, *, exit_at_end: bool) -> int:
     _check_bind(settings.machine.server)
     with only_daemon(Path(settings.machine.data_dir)):
         booted = boot(settings)
+        gc.freeze()  # what is loaded by now stays; collecting less often is worth a tenth of the speed
+        gc.set_threshold(50_000, 20, 100)
         listeners = _listen(settings.machine.server)
         return trio.run(_Daemon(settings.machine, booted, listeners, exit_at_end).run)
 

@@ -37,6 +37,7 @@ from protocol.events import Row
 log = logging.getLogger("forestay.journal")
 PENDING_ROWS: Final = 2_000
 READ_ROWS: Final = 5_000
+COMMIT_PAUSE_SECONDS: Final = 0.01
 RETRY_SECONDS: Final = 0.5
 
 
@@ -57,6 +58,7 @@ class Journal(Actor):
         self._outage: Outage | None = None
         self._work = trio.Event()
         self._progress = trio.Event()
+        self._waiting = False
 
     async def restore(self) -> None:
         """Open the log and verify what came after the last checkpoint, before anything is written."""
@@ -100,14 +102,20 @@ class Journal(Actor):
         self._pending += sealed
         message.turn.settled = True
         self._work.set()
-        while len(self._pending) > PENDING_ROWS and self._outage is None:
-            await self._progress.wait()
+        if len(self._pending) > PENDING_ROWS:
+            await self._until_pending(PENDING_ROWS)
         return await self._flushed() if message.durable else None
 
     async def _flushed(self) -> Outage | None:
-        while self._pending and self._outage is None:
-            await self._progress.wait()
+        await self._until_pending(0)
         return self._outage
+
+    async def _until_pending(self, rows: int) -> None:
+        """Wait until at most `rows` are uncommitted, or the disk fails."""
+        self._waiting = True
+        while len(self._pending) > rows and self._outage is None:
+            await self._progress.wait()
+        self._waiting = False
 
     async def _read(self, message: ReadRows) -> tuple[int, list[Row]]:
         """Rows from the disk first; what is accepted but not yet there comes last."""
@@ -125,6 +133,8 @@ class Journal(Actor):
             self._work = trio.Event()
             while self._pending:
                 await self._commit()
+                if not self._waiting:  # nobody needs the next commit at once, so let it grow
+                    await trio.sleep(COMMIT_PAUSE_SECONDS)
             while self._unannounced:  # the Broadcaster's mailbox is full: it hears of it as soon as it has room
                 await trio.sleep(0.01)
                 self._announce()

@@ -1,0 +1,345 @@
+"""The figures: each function measures some of them, with the machine's raw limit for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import ge, gt, le, lt
+from pathlib import Path
+from statistics import median
+from time import monotonic, sleep
+from typing import Any, Final
+
+import apsw
+from attrs import Factory, define, field, frozen
+
+from actors.journal.store import FILE_NAME, MAKER, LogReader, LogStore
+from tests.benchmarks.biglog import build
+from tests.benchmarks.ground import Candles, Ground, fsyncs
+from tests.benchmarks.processes import (
+    Commits,
+    Failed,
+    Heard,
+    at_rank,
+    bare_python,
+    daemon,
+    forget,
+    heard,
+    helper,
+    last_words,
+    resident_mb,
+)
+
+IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
+_COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {">=": ge, ">": gt, "<": lt, "<=": le}
+OVER: Final = 1001  # the close code of a daemon that stops
+
+
+@frozen
+class Target:
+    sign: str
+    value: float
+
+    def met(self, value: float) -> bool:
+        return _COMPARE[self.sign](value, self.value)
+
+    def __str__(self) -> str:
+        return f"{self.sign} {self.value:,g}"
+
+
+@frozen
+class Figure:
+    """What was measured: its median counts, or of a worst case its worst."""
+
+    name: str
+    unit: str
+    values: list[float]
+    target: Target | None = None
+    raw: dict[str, float] = Factory(dict)
+    note: str = ""
+    worst: bool = False
+
+    @property
+    def value(self) -> float:
+        return max(self.values) if self.worst else median(self.values)
+
+    @property
+    def met(self) -> bool | None:
+        return None if self.target is None else self.target.met(self.value)
+
+
+@frozen
+class Scale:
+    """How much of everything. `hours` ends shortly before a checkpoint is due: so opening has the most to read."""
+
+    hours: int = 8_990
+    repeats: int = 3
+    big_log_events: int = 1_000_000
+    catch_up_events: int = 60_000
+    crowd: int = 100
+    crowd_hours: int = 2_000
+    crowd_burst: int = 300
+    burst: int = 1_000
+    bursts: int = 5
+    raw_seconds: float = 1.0
+    idle_seconds: float = 3.0
+
+
+QUICK: Final = Scale(
+    hours=2_990, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
+    burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5,
+)  # fmt: skip
+
+
+@frozen
+class Replay:
+    bars_per_second: float
+    folder: Path
+    heard: list[Heard]
+    lags: list[float]
+
+
+def replay(ground: Ground, candles: Candles, clients: int = 0) -> Replay:
+    """Replay at full speed through a real daemon, from its readiness (and its clients') to the market's end."""
+    folder = ground.fresh("replay")
+    with daemon(folder, [*candles.flags, "--speed", "max", "--exit-at-end"]) as (process, port, _):
+        with helper("watch", folder / FILE_NAME, candles.end) as watch, helper("wire", port, clients, "-") as wire:
+            watch.ready()
+            wire.ready()
+            begin = monotonic()
+            commits = Commits(watch.result())
+            streams = heard(wire.result())
+        if process.wait():
+            raise Failed(f"the daemon failed: {last_words(process)}")
+    bars = _bars(folder / FILE_NAME, commits.row_at(begin))
+    if commits.end <= begin or not bars:
+        raise Failed("the market ended before the measurement began: give it more hours")
+    lags = [lag for stream in streams for lag in stream.lags(commits, commits.seqs)]
+    return Replay(bars / (commits.end - begin), folder, streams, lags)
+
+
+def _bars(log: Path, after: int) -> int:
+    """The candles in the rounds after this row."""
+    query = "SELECT count(*) FROM log, json_each(body, '$.ticks') WHERE kind = 'round' AND row > ?"
+    return int(apsw.Connection(str(log), flags=apsw.SQLITE_OPEN_READONLY).execute(query, (after,)).get)
+
+
+@define
+class Bench:
+    """Measures; the long log is built once, when it is first asked for."""
+
+    ground: Ground
+    scale: Scale
+    progress: Callable[[str], None]
+    _big: tuple[Path, list[str], int] | None = field(default=None, init=False)
+
+    # --- the pipeline
+
+    def replays(self) -> Iterator[Figure]:
+        """Replay, alone and beside a live client, in turns so that both meet the same machine."""
+        two, one = self.ground.hours(self.scale.hours, 2), self.ground.hours(self.scale.hours, 1)
+        alone, beside, single, rates = list[Replay](), list[Replay](), list[Replay](), list[float]()
+        for _ in range(self.scale.repeats):
+            rates.append(fsyncs(self.ground.folder, self.scale.raw_seconds))
+            alone.append(replay(self.ground, two))
+            beside.append(replay(self.ground, two, clients=1))
+            single.append(replay(self.ground, one))
+        speed, speed_beside = _speeds(alone), _speeds(beside)
+        raw = {"fsyncs/s": median(rates)}
+        source = f"{self.scale.hours:,} hours of {two.source}"
+        yield Figure("replay, 2 pairs", "bars/s", speed, Target(">=", 3000), raw, source)
+        yield Figure("replay, 1 pair", "bars/s", _speeds(single), Target(">=", 3000), raw, source)
+        kept = [100 * b / a for a, b in zip(speed, speed_beside, strict=True)]
+        yield Figure("speed kept beside a live client", "%", kept, Target(">=", 60), {"bars/s alone": median(speed)})
+        cut = sum(stream.closed != OVER for run in beside for stream in run.heard)
+        note = f"p99 {max(at_rank(run.lags, 0.99) for run in beside):.3f} s" + f", {cut} cut off" * bool(cut)
+        lags = [max(run.lags) for run in beside]
+        yield Figure("lag of the live client, worst", "s", lags, Target("<=", 1), {}, note, worst=True)
+
+    # --- the stream
+
+    def catching_up(self) -> Iterator[Figure]:
+        folder, flags, events = self._big_log()
+        number = min(self.scale.catch_up_events, events)
+        rates = []
+        with daemon(folder, flags) as (_, port, _):
+            for _ in range(self.scale.repeats):
+                rates.append(self._taken(port, number))
+        raw = {
+            "SQLite events/s": self._read_plainly(folder / FILE_NAME, number),
+            "bare trio, a send a frame": self._bare(folder / FILE_NAME, number, 1, together=1),
+            "500 frames a send": self._bare(folder / FILE_NAME, number, 1, together=500),
+        }
+        yield Figure("catching up from the log", "events/s", rates, Target(">=", 8000), raw, f"{number:,} events")
+
+    def crowds(self) -> Iterator[Figure]:
+        """Many clients, on a live replay and in bursts on an otherwise idle daemon."""
+        number, hours = self.scale.crowd, self.ground.hours(self.scale.crowd_hours, 2)
+        rates, log = list[float](), Path()
+        for _ in range(self.scale.repeats):
+            rate, log = self._crowd(hours)
+            rates.append(rate)
+        raw = {
+            "bare trio, a send a frame": self._bare(log, self.scale.crowd_hours, number, together=1),
+            "500 frames a send": self._bare(log, self.scale.crowd_hours, number, together=500),
+        }
+        target = Target(">=", 15_000)
+        yield Figure(f"{number} clients on a live replay", "deliveries/s", rates, target, raw, "since=0, to its end")
+        found = list(self._bursts(number, self.scale.crowd_burst, speed=0.25))
+        rates = [number * events / (max(stream.until(last) for stream in streams) - committed)
+                 for events, last, committed, streams, _ in found]  # fmt: skip
+        yield Figure(
+            f"{number} clients, bursts", "deliveries/s", rates, target, raw, f"{self.scale.crowd_burst} events"
+        )
+
+    def bursts(self) -> Iterator[Figure]:
+        lags = [at_rank(late, 0.99) for *_, late in self._bursts(1, self.scale.burst, speed=1)]
+        note = f"p99 of each of {len(lags)} commits of {self.scale.burst:,} events"
+        yield Figure("burst, commit to receipt, p99", "s", lags, Target("<", 0.5), {}, note)
+
+    def _taken(self, port: int, number: int) -> float:
+        """Events a second that one client gets of the log's first ones."""
+        with helper("wire", port, 1, 0, number) as wire:
+            wire.ready()
+            [stream] = heard(wire.result())
+        return number / (stream.until(number) - stream.opened)
+
+    def _read_plainly(self, log: Path, number: int) -> float:
+        reader, begin, seq = LogReader(log), monotonic(), 0
+        while seq < number:
+            seq = reader.frames(seq, 500)[-1][0]
+        reader.close()
+        return number / (monotonic() - begin)
+
+    def _bare(self, log: Path, number: int, clients: int, together: int) -> float:
+        """Deliveries a second by a server that does nothing else."""
+        with (
+            helper("bare", log, number, clients, together) as server,
+            helper("wire", server.ready(), clients, 0, number) as wire,
+        ):
+            wire.ready()
+            streams = heard(wire.result())
+        begin = min(stream.stamps[0][0] for stream in streams)
+        return clients * number / (max(stream.until(number) for stream in streams) - begin)
+
+    def _crowd(self, candles: Candles) -> tuple[float, Path]:
+        """Deliveries a second to all clients, from the first receipt to the last; and the log."""
+        folder, number = self.ground.fresh("crowd"), self.scale.crowd
+        with (
+            daemon(folder, [*candles.flags, "--speed", "max"]) as (_, port, _),
+            helper("watch", folder / FILE_NAME, candles.end) as watch,
+            helper("wire", port, number, 0) as wire,
+        ):
+            watch.ready()
+            wire.ready()
+            last = Commits(watch.result()).stamps[-1][3]
+            wire.tell(last)
+            streams = heard(wire.result())
+        if cut := sum(stream.closed != 0 for stream in streams):
+            raise Failed(f"{cut} of {number} clients were cut off")
+        begin = min(stream.stamps[0][0] for stream in streams)
+        rate = number * last / (max(stream.until(last) for stream in streams) - begin)
+        return rate, folder / FILE_NAME
+
+    def _bursts(
+        self, clients: int, size: int, speed: float
+    ) -> Iterator[tuple[int, int, float, list[Heard], list[float]]]:
+        """For each round of `size` entries that was witnessed: its events, the last one's seq, the last moment before
+        its commit, the clients, and how late each event came to each of them."""
+        candles = self.ground.gaps(size, self.scale.bursts)
+        folder = self.ground.fresh("bursts")
+        with (
+            daemon(folder, [*candles.flags, "--speed", str(speed)]) as (_, port, _),
+            helper("watch", folder / FILE_NAME, candles.end) as watch,
+            helper("wire", port, clients, "-") as wire,
+        ):
+            watch.ready()
+            wire.ready()
+            commits = Commits(watch.result())
+            wire.tell(commits.stamps[-1][3])
+            streams = heard(wire.result())
+        for before, after in zip(commits.stamps, commits.stamps[1:], strict=False):
+            events, last = after[3] - before[3], after[3]
+            if events >= size:
+                seqs = range(before[3] + 1, last + 1)
+                lags = [lag for stream in streams for lag in stream.lags(commits, seqs)]
+                yield events, last, after[0], streams, lags
+
+    # --- the process
+
+    def starting(self) -> Iterator[Figure]:
+        folder, flags, _ = self._big_log()
+        spawn = [bare_python(IMPORTS) for _ in range(self.scale.repeats)]
+        raw = {"Python and its imports": median(seconds for seconds, _ in spawn)}
+        empty = [self._ready(self.ground.fresh("empty"), ["--speed", "1"]) for _ in range(self.scale.repeats)]
+        yield Figure("start to /readyz, empty", "s", empty, Target("<", 1.5), raw)
+        big = [self._ready(folder, flags) for _ in range(self.scale.repeats)]
+        yield Figure("start to /readyz, long log", "s", big, Target("<", 1.5), raw)
+
+    def idling(self) -> Iterator[Figure]:
+        sizes = []
+        for _ in range(self.scale.repeats):
+            with daemon(self.ground.fresh("idle"), ["--market", "demo", "--speed", "0.01"]) as (process, _, _):
+                sleep(self.scale.idle_seconds)
+                sizes.append(resident_mb(process.pid))
+        raw = {"Python and its imports": bare_python(IMPORTS)[1]}
+        yield Figure("idle, resident", "MB", sizes, Target("<", 110), raw)
+
+    def opening(self) -> Iterator[Figure]:
+        """Spawn to ready on the long log, none of it in memory at first."""
+        folder, flags, events = self._big_log()
+        seconds = []
+        for _ in range(self.scale.repeats):
+            forget(folder / FILE_NAME)
+            seconds.append(self._ready(folder, flags))
+        begin = monotonic()
+        store = LogStore(folder / FILE_NAME, log_id="")
+        checkpoint = store.latest_checkpoint(MAKER)
+        rows = store.head.row - (checkpoint.row if checkpoint else 0)
+        store.verify(checkpoint.row if checkpoint else 0)
+        raw = {"open and verify only": monotonic() - begin}
+        note = f"{store.head.row:,} rows, {rows:,} after the checkpoint, from the disk"
+        store.close()
+        yield Figure(f"opening {events:,} events", "s", seconds, Target("<", 3), raw, note)
+
+    def _ready(self, folder: Path, flags: list[str]) -> float:
+        with daemon(folder, flags) as (_, _, seconds):
+            return seconds
+
+    def _big_log(self) -> tuple[Path, list[str], int]:
+        """A data dir with the long log, the flags of its market, and its events."""
+        if self._big is None:
+            self.progress(f"building a log of {self.scale.big_log_events:,} events")
+            hours = self.ground.hours(self.scale.hours, 2)
+            source, folder = replay(self.ground, hours).folder, self.ground.fresh("big")
+            _, head = build(source, folder, self.scale.big_log_events)
+            self._big = folder, [*hours.flags, "--speed", "max"], head.seq
+        return self._big
+
+
+def _speeds(runs: list[Replay]) -> list[float]:
+    return [run.bars_per_second for run in runs]
+
+
+Measure = Callable[[Bench], Iterator[Figure]]
+MEASURES: Final[dict[str, Measure]] = {
+    "replay": Bench.replays,
+    "catch-up": Bench.catching_up,
+    "crowd": Bench.crowds,
+    "burst": Bench.bursts,
+    "start": Bench.starting,
+    "idle": Bench.idling,
+    "open": Bench.opening,
+}
+
+
+def as_plain(figure: Figure) -> dict[str, Any]:
+    return {
+        "name": figure.name,
+        "unit": figure.unit,
+        "value": figure.value,
+        "values": figure.values,
+        "target": None if figure.target is None else str(figure.target),
+        "met": figure.met,
+        "raw": figure.raw,
+        "note": figure.note,
+    }
