@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -116,9 +116,7 @@ NOTED = {
     "an exact repetition": ("rows dropped that repeat the row above: 1",),
     "a URL first": ("line 1 is no header and was passed over: 'https://www.example.com/data'",),
     "a BOM and a URL first": ("line 1 is no header and was passed over: 'https://www.example.com/data'",),
-    "volume in base units beside plain volume": (
-        "volume in base units is read from 'base_volume', not from 'volume'",
-    ),
+    "volume in base units beside plain volume": ("volume in base units is read from 'base_volume', not from 'volume'",),
     "base volume beside quote volume": ("opening time is read from 'Unix', not from 'Date'",),
 }
 
@@ -295,9 +293,7 @@ def test_the_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
 
 
 def test_a_gap_is_allowed_and_the_most_common_step_is_the_interval(tmp_path: Path) -> None:
-    file = read(
-        tmp_path, text(HEADER, *ROWS, *(f"2020-01-01T{hour}:00:00Z,1,1,1,1,1" for hour in ("05", "06")))
-    )
+    file = read(tmp_path, text(HEADER, *ROWS, *(f"2020-01-01T{hour}:00:00Z,1,1,1,1,1" for hour in ("05", "06"))))
     assert (file.interval, file.count, file.last) == (HOUR, 4, START + 7 * HOUR)
 
 
@@ -363,9 +359,7 @@ def histories(draw: st.DrawFn) -> tuple[timedelta, list[Candle]]:
     gaps = draw(st.lists(st.integers(2, 9), max_size=4))
     steps = draw(st.permutations([*gaps, *[1] * (len(gaps) + 1 + draw(st.integers(0, 4)))]))
     begin = START + timedelta(seconds=draw(st.integers(0, 10**8)))
-    return interval, [
-        draw(candle_at(begin + (place + 1) * interval)) for place in accumulate(steps, initial=0)
-    ]
+    return interval, [draw(candle_at(begin + (place + 1) * interval)) for place in accumulate(steps, initial=0)]
 
 
 @st.composite
@@ -437,7 +431,7 @@ def test_real_files_are_read_to_the_last_row(real_data: Path, real_name: str) ->
     closes = [candle.ts for candle in file.candles()]
     assert (file.interval, file.count, len(closes)) == (interval, count, count)
     assert (closes[0], closes[-1]) == (file.first, file.last)
-    assert sum(after - before > interval for before, after in zip(closes, closes[1:], strict=False)) == gaps
+    assert sum(after - before > interval for before, after in pairwise(closes)) == gaps
 
 
 def test_real_files_are_the_ones_whose_hashes_are_pinned(real_data: Path, real_name: str) -> None:

@@ -136,9 +136,7 @@ def test_a_gap_is_told_alike_when_the_reading_begins_within_it(tmp_path: Path) -
 
 def test_a_reference_is_the_latest_candle_that_had_closed(tmp_path: Path) -> None:
     file = candle_file(tmp_path, "eth.csv", hourly([0, 1, 2, 3, 4]))
-    reference = candle_file(
-        tmp_path, "ref.csv", [(1 * HOUR + 30 * MINUTE, 7, 1), (2 * HOUR + 30 * MINUTE, 8, 1)]
-    )
+    reference = candle_file(tmp_path, "ref.csv", [(1 * HOUR + 30 * MINUTE, 7, 1), (2 * HOUR + 30 * MINUTE, 8, 1)])
     market = ReplayMarket({"ETH/USDT": file}, {"ETH/USDT": reference})
     seen = [it.ticks["ETH/USDT"].reference for it in rounds(market)]
     seven = Observation("reference", Decimal(7), START + 2 * HOUR + 30 * MINUTE)
@@ -242,8 +240,7 @@ def defined_depth_usdt(candles: Sequence[Candle], interval: timedelta) -> Decima
         if newest - 24 < hour:
             by_hour.setdefault(hour, []).append(candle.close * candle.volume)
     volumes = [
-        sum(them, Decimal(0)) * 3600 / (len(them) * (interval // timedelta(seconds=1)))
-        for them in by_hour.values()
+        sum(them, Decimal(0)) * 3600 / (len(them) * (interval // timedelta(seconds=1))) for them in by_hour.values()
     ]
     return booked(max(DEPTH_FLOOR_USDT, DEPTH_HOURS * median(volumes)))
 
@@ -292,9 +289,7 @@ def markets(draw: st.DrawFn) -> tuple[dict[str, list[Bar]], dict[str, list[Bar]]
 
 
 def opened(folder: str, files: Mapping[str, list[Bar]], role: str) -> dict[str, CandleFile]:
-    return {
-        pair: candle_file(Path(folder), f"{role}-{pair[:3]}.csv", history) for pair, history in files.items()
-    }
+    return {pair: candle_file(Path(folder), f"{role}-{pair[:3]}.csv", history) for pair, history in files.items()}
 
 
 @settings(deadline=None, max_examples=60)
@@ -341,6 +336,4 @@ def test_real_minutes_have_an_hourly_reference(real_data: Path) -> None:
     found = [*rounds(ReplayMarket({"BTC/USDT": minutes}, {"BTC/USDT": hours}))]
     seen = [it.ticks["BTC/USDT"].reference for it in found]
     assert len(seen) == 1_440
-    assert {it.observed_at for it in seen if it} == {
-        it.ts for it in hours.candles() if START <= it.ts <= START + DAY
-    }
+    assert {it.observed_at for it in seen if it} == {it.ts for it in hours.candles() if START <= it.ts <= START + DAY}

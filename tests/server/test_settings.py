@@ -272,7 +272,7 @@ def test_a_strategy_that_cannot_be_is_refused_by_its_path(tmp_path: Path, conten
 def test_a_strategy_file_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match="cannot be read|is not valid YAML") as refused:
+    with pytest.raises(UserError, match=r"cannot be read|is not valid YAML") as refused:
         read(tmp_path, "[strategy]\nspec = 'mine.yaml'")
     assert str(refused.value).startswith(str(tmp_path / "mine.yaml"))
 

@@ -45,7 +45,12 @@ class Standing:
 
 @asynccontextmanager
 async def house(
-    folder: Path, market: Market, config: AgentConfig | None = None, *, speed: float | None = None, vfs: str | None = None
+    folder: Path,
+    market: Market,
+    config: AgentConfig | None = None,
+    *,
+    speed: float | None = None,
+    vfs: str | None = None,
 ) -> AsyncIterator[Standing]:
     """Run the floors over `market` on the log in `folder` until the block ends."""
     log = folder / FILE_NAME
