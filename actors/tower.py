@@ -220,18 +220,30 @@ class Tower:
             fallen: list[BaseException] = []
             async with trio.open_nursery() as nursery:
                 restored = trio.Event()
-
-                async def live(scope: trio.CancelScope, restored: trio.Event, fallen: list[BaseException]) -> None:
-                    try:
-                        await self._incarnate(index, restored)
-                    except* Exception as causes:
-                        fallen.append(causes)
-                        scope.cancel()
-
-                nursery.start_soon(live, nursery.cancel_scope, restored, fallen)
-                await restored.wait()
-                await self._stand(index + 1)
+                own = trio.CancelScope(shield=True)  # a floor outlives the younger ones, also when all are cancelled
+                nursery.start_soon(self._live, index, own, restored, fallen, nursery.cancel_scope)
+                try:
+                    await restored.wait()
+                    await self._stand(index + 1)
+                finally:
+                    own.cancel()
             self._fell(self._floors[index].name, fallen[0])
+
+    async def _live(
+        self,
+        index: int,
+        own: trio.CancelScope,
+        restored: trio.Event,
+        fallen: list[BaseException],
+        younger: trio.CancelScope,
+    ) -> None:
+        """One incarnation to its end; if that is a death, the younger floors fall with it."""
+        try:
+            with own:
+                await self._incarnate(index, restored)
+        except* Exception as causes:
+            fallen.append(causes)
+            younger.cancel()
 
     async def _incarnate(self, index: int, restored: trio.Event) -> None:
         floor, inbox = self._floors[index], self._boxes[index][1]
@@ -278,7 +290,7 @@ class Tower:
         while True:
             await trio.sleep(HEARTBEAT_SECONDS)
             for outbox, _ in self._boxes:
-                with suppress(trio.WouldBlock):  # a full mailbox has enough to show life with
+                if not outbox.statistics().current_buffer_used:  # what waits there shows life as well as a ping
                     outbox.send_nowait(_PING)
             now = trio.current_time()
             for envelope in [e for e in self.asks if e.deadline <= now]:

@@ -39,12 +39,14 @@ class Draft(Generic[S]):
         self._turn = Turn(settled=True)
         self.now = settled
 
+    @property
+    def settled(self) -> S:
+        """The state without what a turn that is still open has made of it."""
+        return self.now if self._turn.settled else self._settled
+
     def begin(self, turn: Turn) -> None:
         """Called with every message of a turn; does something at the first."""
         if turn is self._turn:
             return
-        if self._turn.settled:
-            self._settled = self.now
-        else:
-            self.now = self._settled
+        self._settled = self.now = self.settled
         self._turn = turn

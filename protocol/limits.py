@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from attrs import Attribute
@@ -25,8 +26,10 @@ Validator = Callable[[Any, "Attribute[Any]", Any], None]
 def between(low: float, high: float) -> Validator:
     """A number from `low` to `high`, both included."""
 
+    lowest, highest = Decimal(str(low)), Decimal(str(high))  # the numbers that are meant, not their floats
+
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if not low <= value <= high:
+        if not lowest <= Decimal(str(value)) <= highest:
             raise Impossible(attribute.name, value, f"must be from {low:g} to {high:g}")
 
     return check

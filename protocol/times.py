@@ -34,7 +34,10 @@ def parse_time(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise ValueError(f"{text!r} is not an ISO 8601 time such as 2026-01-02T03:04:05Z") from None
-    return from_millis(to_millis(at if at.tzinfo else at.replace(tzinfo=UTC)))
+    try:
+        return from_millis(to_millis(at if at.tzinfo else at.replace(tzinfo=UTC)))
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of range") from None
 
 
 def to_millis(at: datetime) -> int:

@@ -65,13 +65,13 @@ class Executor(Actor):
             case CloseRound():
                 return await self._close(message)
             case ReadBook():
-                return self._desk.now.book
+                return self._desk.settled.book
             case AdoptConfig():
                 self._desk.begin(message.turn)
                 self._fold(ConfigAdopted(message.at, message.version, message.config))
                 return None
             case Capture():
-                return to_plain(self._desk.now)
+                return to_plain(self._desk.settled)
             case _:
                 raise TypeError(f"the Executor does not take {message!r}")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from actors.executor.book import Book
 from protocol.errors import Refusal
 from protocol.events import JournalEntry, Trade
-from protocol.money import BPS, ZERO, booked, booked_down, pct, price, usdt
+from protocol.money import BPS, PLACES, ZERO, booked, booked_down, pct, price, usdt
 from protocol.orders import Order, Quote, named
 from protocol.settings import PaperConfig
 
@@ -23,7 +23,9 @@ def fill(order: Order, quote: Quote, book: Book, paper: PaperConfig, at: datetim
     journal_ref = named("jrn", at, order.ref)
     if order.side == "buy":
         at_price = booked(quote.price * (1 + slip))
-        qty = booked_down((order.size_usdt - paper.gas_usdt) / (1 + fee) / at_price)
+        # What rounding size and fees may add, 1e-8 at most, is kept back.
+        budget = order.size_usdt - paper.gas_usdt - 2 * PLACES
+        qty = booked_down(budget / (1 + fee) / at_price) if at_price > 0 else ZERO
         if qty <= 0:
             return Refusal("dust", f"{usdt(order.size_usdt)} buys nothing after gas of {usdt(paper.gas_usdt)}")
         size = booked(qty * at_price)

@@ -77,7 +77,7 @@ class Journal(Actor):
             case ReadRows():
                 return await self._read(message)
             case ReadCheckpoint():
-                return self._store.latest_checkpoint(MAKER)
+                return await self._blocking(lambda: self._store.latest_checkpoint(MAKER))
             case SaveCheckpoint():
                 self._checkpoint = Checkpoint(self._head.row, message.states)
                 return None

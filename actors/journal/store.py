@@ -96,7 +96,10 @@ class LogStore(_Log):
         self.head = _head(self._db)
 
     def append(self, batch: Sequence[Sealed], checkpoint: Checkpoint | None = None, maker: str = "") -> None:
-        """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return."""
+        """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return. Raises ValueError for
+        a batch that was sealed for another head."""
+        if batch and not _follows(self.head, batch):
+            raise ValueError(f"rows {batch[0].row} to {batch[-1].row} do not follow row {self.head.row} of this log")
         with self._db:
             self._db.executemany(
                 _INSERT, ((s.row, s.seq, s.ts, s.kind, s.type, s.body.decode(), s.hash) for s in batch)
@@ -216,6 +219,16 @@ def _index_fits(body: bytes, ts: int, kind: bytes, entry_type: bytes | None) -> 
         and data.get("event", data.get("fact")).encode() == kind
         and (data["type"].encode() if kind == b"journal_entry" else None) == entry_type
     )
+
+
+def _follows(head: Head, batch: Sequence[Sealed]) -> bool:
+    """Do these rows, first to last, go on from `head`?"""
+    row, seq, digest = head.row, head.seq, head.hash
+    for sealed in batch:
+        row, seq = row + 1, seq + (sealed.seq is not None)
+        if sealed.row != row or sealed.seq not in (None, seq):
+            return False
+    return batch[0].hash == link(digest, batch[0].row, batch[0].seq, batch[0].body)
 
 
 def _rows(db: apsw.Connection, after: int) -> Iterator[Any]:

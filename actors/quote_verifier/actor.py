@@ -47,6 +47,6 @@ class QuoteVerifier(Actor):
                 self._limits.now = message.config.quotes
                 return None
             case Capture():
-                return to_plain(self._limits.now)
+                return to_plain(self._limits.settled)
             case _:
                 raise TypeError(f"the QuoteVerifier does not take {message!r}")

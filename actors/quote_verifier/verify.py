@@ -43,7 +43,7 @@ def verify(order: Order, tick: Tick, limits: QuotesConfig, at: datetime) -> Quot
 
     depth = pool.depth_usdt or ZERO
     impact = booked(order.size_usdt / depth) if depth else Decimal(1)
-    if impact > max_impact:
+    if impact > max_impact or depth <= 0:
         return QuoteRejected(
             at, order.pair, "liquidity",
             f"{usdt(order.size_usdt)} would move {pool.venue} by {pct(impact)} (it holds {usdt(depth)}), the limit is "

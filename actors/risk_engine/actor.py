@@ -44,7 +44,7 @@ class RiskEngine(Actor):
             case AdoptConfig():
                 return self._adopt(message)
             case Capture():
-                return to_plain(self._state.now)
+                return to_plain(self._state.settled)
             case _:
                 raise TypeError(f"the RiskEngine does not take {message!r}")
 

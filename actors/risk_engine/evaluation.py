@@ -58,7 +58,7 @@ def evaluate(state: RiskState) -> Evaluation:
         ceiling("max_drawdown", state.run_drawdown, state.settings.risk.max_drawdown_pct * PCT),
     )
     window_over = elapsed >= config.eval_window_days
-    if run.blocked_until is not None:
+    if run.failed:
         standing: EvaluationState = "FAILED"
     elif window_over and all(objective.met for objective in objectives):
         standing = "ELIGIBLE"
@@ -89,8 +89,8 @@ def limits(state: RiskState) -> tuple[Objective, ...]:
 
 
 def blocked_until(state: RiskState, at: datetime) -> datetime | None:
-    """Until when the failed run vetoes entries; None when nothing does."""
-    until = state.run.blocked_until
+    """Until when a failed run vetoes entries; None when nothing does."""
+    until = state.blocked_until
     return until if until is not None and at < until else None
 
 

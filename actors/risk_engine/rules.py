@@ -35,7 +35,7 @@ def _max_drawdown(state: RiskState, at: datetime) -> Refusal | None:
     until, limit = blocked_until(state, at), state.settings.risk.max_drawdown_pct * PCT
     if until is None:
         return None
-    reason = f"this run fell by its limit of {pct(limit)} from its peak; entries wait until {to_wire(until)}"
+    reason = f"a run fell by its limit of {pct(limit)} from its peak; entries wait until {to_wire(until)}"
     return Refusal(
         "max_drawdown", reason, {"measured": booked(state.run_drawdown), "limit": limit, "until": to_wire(until)}
     )
@@ -105,10 +105,10 @@ def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]
     run, risk = after.run, after.settings.risk
     if after.daily_breached and not (before.daily_breached and before.day == after.day):
         rows.append(_breach(at, "daily_drawdown", "daily", after.daily_drawdown, risk.daily_drawdown_pct * PCT))
-    if run.blocked_until is None and after.run_drawdown >= risk.max_drawdown_pct * PCT:
+    if not run.failed and after.run_drawdown >= risk.max_drawdown_pct * PCT:
         rows.append(_breach(at, "max_drawdown", "max", after.run_drawdown, risk.max_drawdown_pct * PCT))
         rows.append(RunFailed(at, next_midnight(at)))
-    elif run.blocked_until is not None and at >= run.blocked_until:
+    elif run.failed and blocked_until(after, at) is None:
         rows.append(RunStarted(at, after.version, after.equity))
     for row in rows:
         after = evolve(after, row)

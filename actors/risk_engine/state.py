@@ -18,8 +18,7 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 @frozen
 class Run:
-    """One evaluation run: what has been proved since it began. `peak` is the risk peak; `blocked_until` is set once the
-    run has failed."""
+    """One evaluation run: what has been proved since it began. `peak` is the risk peak."""
 
     version: int
     started_at: datetime
@@ -27,7 +26,7 @@ class Run:
     closed_trades: int = 0
     pnl: Decimal = ZERO
     wins: int = 0
-    blocked_until: datetime | None = None
+    failed: bool = False
 
     @property
     def expectancy(self) -> Decimal:
@@ -50,6 +49,7 @@ class RiskState:
     streak: int = 0
     streak_lost_at: datetime | None = None
     daily_breached: bool = False
+    blocked_until: datetime | None = None  # of the last run that failed; a config edit does not shorten it
     run: Run = field(default=Run(0, _NEVER, ZERO))
 
     @property
@@ -112,7 +112,7 @@ def evolve(state: RiskState, row: Any) -> RiskState:
         case RunStarted():
             return changed(state, run=Run(row.version, row.ts, row.equity))
         case RunFailed():
-            return changed(state, run=changed(state.run, blocked_until=row.until))
+            return changed(state, run=changed(state.run, failed=True), blocked_until=row.until)
         case StatusChange():
             return changed(state, status=row.to)
         case _:

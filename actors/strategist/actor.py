@@ -150,7 +150,7 @@ class _Memory:
     def adopt(self, row: ConfigAdopted) -> None:
         """Views follow the spec: with another one they begin cold."""
         if self.mind.config is None or self.spec != row.config.strategy.spec:
-            self.views = {}
+            self.views, self.seen = {}, None
         self.mind = self.mind.after(row)
 
 

@@ -65,7 +65,7 @@ class Rsi:
         if self.seen < self.window:
             return None
         moved = self.gain + self.loss
-        return 100 * self.gain / moved if moved > 0 else 50.0
+        return min(100 * (self.gain / moved), 100.0) if moved > 0 else 50.0
 
 
 @define

@@ -13,7 +13,7 @@ from attrs import Factory, define
 from actors.strategist.indicators import INDICATORS, Indicator, Volatility
 from protocol.codec import from_plain
 from protocol.errors import Refusal
-from protocol.money import BPS, booked, pct
+from protocol.money import BPS, ZERO, booked, pct
 from protocol.settings import AgentConfig
 from protocol.strategy import AnyOrAll, Condition, IndicatorName, StrategySpec
 
@@ -107,6 +107,8 @@ def too_dear(view: PairView, config: AgentConfig, size_usdt: Decimal) -> Refusal
     multiple = config.strategy.fee_multiple
     if multiple == 0:
         return None
+    if size_usdt <= 0:
+        return Refusal("fee_filter", "there is nothing left to spend", {"measured": size_usdt, "limit": ZERO})
     edge = Decimal(str((view.swing or 0.0) * sqrt(EDGE_BARS)))
     cost = 2 * ((config.paper.fee_bps + config.paper.slippage_bps) * BPS + config.paper.gas_usdt / size_usdt)
     if edge >= multiple * cost:
