@@ -177,7 +177,7 @@ class ConductRound(Ask[Outage | None]):
 
 @frozen
 class SkipRound(Ask[Outage | None]):
-    """Pass over a round that keeps killing: journaled, and its candles are seen but not traded on."""
+    """Pass over a round that keeps killing: journaled, and nothing is decided on its candles."""
 
     round: Round
     reason: str

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args, get_origin
 
 import cattrs
 import msgspec
 from attrs import fields, has
+from cattrs.cols import list_structure_factory, mapping_structure_factory
 from cattrs.errors import (
     AttributeValidationNote,
     ClassValidationError,
@@ -32,6 +33,7 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 SECRETS = frozenset({"server.token"})  # their values are never shown
+_CONTAINERS: tuple[Any, ...] = (tuple, dict)
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}
 
 
@@ -105,10 +107,30 @@ def _table(kind: type, converter: cattrs.Converter) -> Any:
     return checked
 
 
-def _list_of_text(value: Any, _: Any) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise Impossible("", value, "must be a list of texts")
-    return tuple(value)
+def _container(kind: Any, converter: cattrs.Converter) -> Any:
+    """Structures a list or a table of like things."""
+    inner = get_args(kind)[0]
+    if get_origin(kind) is dict:
+        structure: Callable[[Any, Any], Any] = mapping_structure_factory(kind, converter)
+        return _checked(lambda value: isinstance(value, Mapping), "a table of keys", structure, kind)
+    structure = list_structure_factory(cast(Any, list).__class_getitem__(inner), converter)
+    if inner is str:
+        return _checked(_is_list_of_text, "a list of texts", structure, kind)
+    return _checked(lambda value: isinstance(value, list | tuple), "a list", structure, kind)
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _checked(fits: Callable[[Any], bool], words: str, structure: Callable[[Any, Any], Any], kind: Any) -> Any:
+    def check_and_structure(value: Any, _: Any) -> Any:
+        if not fits(value):
+            raise Impossible("", value, f"must be {words}")
+        made = structure(value, kind)
+        return tuple(made) if isinstance(made, list) else made
+
+    return check_and_structure
 
 
 def _make_converter(*, strict: bool) -> cattrs.Converter:
@@ -122,7 +144,9 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
         converter.register_structure_hook(kind, _number(kind, strict=strict))
     if strict:
         converter.register_structure_hook_factory(has, lambda kind: _table(kind, converter))
-        converter.register_structure_hook_factory(lambda kind: kind == tuple[str, ...], lambda _: _list_of_text)
+        converter.register_structure_hook_factory(
+            lambda kind: get_origin(kind) in _CONTAINERS, lambda kind: _container(kind, converter)
+        )
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
@@ -195,8 +219,8 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
     if isinstance(error, ForbiddenExtraKeysError):
         valid = ", ".join(a.name for a in fields(error.cl) if a.init) if has(error.cl) else ""
         return [
-            ("VALIDATION_ERROR", f"{_join(path, key)} = {_part(data, key)!r}: unknown key; valid keys are {valid}")
-            for key in sorted(error.extra_fields)
+            ("VALIDATION_ERROR", f"{_join(path, str(key))} = {_part(data, key)!r}: unknown key; valid keys are {valid}")
+            for key in sorted(error.extra_fields, key=str)
         ]
     if isinstance(error, Impossible):
         where = _join(path, error.key)

@@ -11,7 +11,7 @@ PCT = Decimal("0.01")
 
 
 def booked(amount: Decimal) -> Decimal:
-    """`amount` as the ledger keeps it: 8 places, half-even, no trailing zeros, never an exponent.
+    """`amount` as the ledger keeps it: 8 places, half-even, no trailing zeros, no positive exponent.
 
     >>> booked(Decimal("1E+3")), booked(Decimal("0.123456785")), booked(Decimal("2.50"))
     (Decimal('1000'), Decimal('0.12345678'), Decimal('2.5'))

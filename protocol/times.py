@@ -13,7 +13,7 @@ _WIRE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 @lru_cache(maxsize=256)  # one round names its few instants many times
 def to_wire(at: datetime) -> str:
-    """The one text form of an instant: `2026-01-02T03:04:05.678Z`.
+    """The one text form of an instant in UTC: `2026-01-02T03:04:05.678Z`.
 
     >>> to_wire(datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=UTC))
     '2026-01-02T03:04:05.678Z'

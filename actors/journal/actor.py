@@ -66,6 +66,7 @@ class Journal(Actor):
         latest = self._store.latest_checkpoint(MAKER)
         await self._blocking(lambda: self._store.verify(latest.row if latest else 0))
         self._head = self._store.head
+        self._show(None)  # an earlier incarnation may have died of it, or in it
 
     async def receive(self, message: Any) -> Any:
         match message:

@@ -96,8 +96,8 @@ class LogStore(_Log):
         self.head = _head(self._db)
 
     def append(self, batch: Sequence[Sealed], checkpoint: Checkpoint | None = None, maker: str = "") -> None:
-        """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return. Raises ValueError for
-        a batch that was sealed for another head."""
+        """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return. Raises ValueError
+        for a batch that was sealed for another head."""
         if batch and not _follows(self.head, batch):
             raise ValueError(f"rows {batch[0].row} to {batch[-1].row} do not follow row {self.head.row} of this log")
         with self._db:

@@ -81,5 +81,5 @@ class MarketFeed(Actor):
 
     async def _outlast(self) -> None:
         """Nothing is decided while nothing can be written."""
-        while not self._halted.is_set() and await self._journal.ask(ReadHealth()) is not None:  # noqa: ASYNC110
+        while not self._halted.is_set() and await self._journal.ask(ReadHealth()) is not None:
             await trio.sleep(OUTAGE_SECONDS)

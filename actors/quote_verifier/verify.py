@@ -27,7 +27,7 @@ def verify(order: Order, tick: Tick, limits: QuotesConfig, at: datetime) -> Quot
     pool, reference = tick.executable, tick.reference
 
     for seen in (pool, reference):
-        if seen is not None and (age := _age(seen, at)) > max_age:
+        if seen is not None and not 0 <= (age := _age(seen, at)) <= max_age:
             return QuoteRejected(
                 at, order.pair, "stale",
                 f"the price of {seen.venue} is {age} s old, the limit is {max_age} s", "QUOTE_STALE", order.ref,

@@ -67,15 +67,15 @@ OUTAGE_SECONDS: Final = 0.5
 
 @define
 class Founding:
-    """How a log begins, and what this process has yet to say in it. `announced` outlives the Strategist's
-    incarnations."""
+    """How a log begins, and what this process says first in it. `notes` is how many notes on processes the log held
+    before this one; it outlives the Strategist's incarnations."""
 
     agent: str
     market: dict[str, Any]
     begins: datetime
     config: AgentConfig
     started: Announce
-    announced: bool = field(default=False, init=False)
+    notes: int | None = field(default=None, init=False)
 
 
 @frozen
@@ -186,12 +186,13 @@ class Strategist(Actor):
             evolve=_Memory.fold,
             thaw=_Memory.thawed,
         )
-        while not self._founding.announced:
-            found = self._memory.mind.version == 0
-            if await (self._found() if found else self._announce(self._founding.started)):
-                await trio.sleep(OUTAGE_SECONDS)
-            elif not found:
-                self._founding.announced = True
+        if self._founding.notes is None:
+            self._founding.notes = self._memory.mind.notes
+        # The log knows what was said: a death before it was durable makes us say it again, one after it does not.
+        while self._memory.mind.version == 0 and await self._found():
+            await trio.sleep(OUTAGE_SECONDS)
+        while self._memory.mind.notes == self._founding.notes and await self._announce(self._founding.started):
+            await trio.sleep(OUTAGE_SECONDS)
         self._book = await self._executor.ask(ReadBook())
 
     async def receive(self, message: Any) -> Any:

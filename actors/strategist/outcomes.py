@@ -85,5 +85,5 @@ def overdue(outcomes: Outcomes, at: datetime) -> tuple[Row, ...]:
 
 
 def _source(code: str) -> str:
-    """The tag that says where a "no" came from: the rule's own name, `quote` for the quote's codes."""
-    return "quote" if code.isupper() else code
+    """The tag that says where a "no" came from: the rule's own name, but for the quote's codes and for dust."""
+    return "quote" if code.isupper() else {"dust": "fee_filter"}.get(code, code)

@@ -1,0 +1,1 @@
+"""The vocabulary: what it writes, what it reads, what it refuses."""
