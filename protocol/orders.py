@@ -53,7 +53,7 @@ def named(prefix: str, at: datetime, *cause: str) -> str:
 
     >>> from datetime import UTC
     >>> named("ord", datetime(2026, 1, 1, tzinfo=UTC), "ETH/USDT", "buy")
-    'ord_8d1e1d2cb2f0a7b7c1c6'
+    'ord_2da8e2cd86e4c5d9366f'
     """
     text = "|".join((prefix, at.isoformat(), *cause))
     return f"{prefix}_{blake2b(text.encode(), digest_size=10).hexdigest()}"

@@ -43,7 +43,11 @@ def kills(random: Random) -> list[Kill]:
     """Twenty lives, the first of them long."""
     places = [place for place, count in PLACES.items() for _ in range(count)]
     random.shuffle(places)
-    lives = [Kill(place, random.randint(30, 600), random.choice(("max", "300"))) for place in places]
+    lives = [
+        # At full speed a kill from outside would come thousands of rows after the one it waits for.
+        Kill(place, random.randint(30, 600), "300" if place == OUTSIDE else random.choice(("max", "300")))
+        for place in places
+    ]
     return [Kill(lives[0].place, LONG, "max"), *lives[1:]]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 import httpx
 import trio
 from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
+from wsproto.utilities import LocalProtocolError
 
 SECONDS = 60.0  # a bound against hanging, not a figure
 HANDSHAKE_SECONDS = 2.0  # for a daemon that dies between accepting and answering
@@ -97,6 +98,8 @@ class StreamClient:
                     if not handshake.cancelled_caught:
                         await self._listen(stream)
                     nursery.cancel_scope.cancel()
+            except* LocalProtocolError:
+                pass  # trio-websocket may answer a ping while it closes
             except* ConnectionRejected as rejected:
                 raise Refused(str(rejected.exceptions[0])) from None
 
