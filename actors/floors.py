@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import trio
 from attrs import frozen
 
 from actors.broadcaster.actor import Broadcaster
@@ -42,6 +43,7 @@ class House:
 def floors(house: House) -> list[Floor]:
     """The floors of one agent."""
     attempts: Counter[str] = Counter()
+    halted = trio.Event()
 
     def strategist(desk: Desk) -> Strategist:
         return Strategist(
@@ -58,6 +60,7 @@ def floors(house: House) -> list[Floor]:
             house.speed,
             attempts,
             house.market_ended,
+            halted,
             journal=desk.address("Journal"),
             strategist=desk.address("Strategist"),
         )

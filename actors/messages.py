@@ -33,12 +33,10 @@ class Append:
 
 @frozen
 class Settle(Ask[Outage | None]):
-    """Add the last rows and accept the turn: from here on its rows have their places. With `durable`, the answer comes
-    when they are on the disk."""
+    """Add the last rows and accept the turn: from here on its rows have their places."""
 
     turn: Turn
     rows: tuple[Row, ...] = ()
-    durable: bool = False
 
 
 @frozen
@@ -184,11 +182,13 @@ class SkipRound(Ask[Outage | None]):
 
 
 @frozen
-class ChangeConfig(Ask[Outage | int]):
-    """Adopt this config as the next version; the answer is its number. `expected` guards against a lost update."""
+class ChangeConfig(Ask[Outage | Refusal | int]):
+    """Adopt this config as the next version; the answer is its number. Refused where the version in force is not the
+    `expected` one, so that no change undoes another that it has not seen."""
 
     config: AgentConfig
     text: str
+    expected: int
 
 
 @frozen

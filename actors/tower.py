@@ -173,7 +173,8 @@ class Tower:
         self._read = 0
         self.asks: set[_Envelope] = set()
         self.restarts: Counter[str] = Counter()
-        self.standing = trio.Event()  # every floor has been restored once
+        self.standing = trio.Event()  # every floor has stood restored once
+        self.whole = False  # every floor stands restored now
 
     def index(self, name: str) -> int:
         return next(i for i, floor in enumerate(self._floors) if floor.name == name)
@@ -214,6 +215,7 @@ class Tower:
     async def _stand(self, index: int) -> None:
         """Keep this floor and all younger ones standing."""
         if index == len(self._floors):
+            self.whole = True
             self.standing.set()
             await trio.sleep_forever()
         while True:
@@ -275,6 +277,7 @@ class Tower:
 
     def _fell(self, name: str, group: BaseException) -> None:
         cause = _leaf(group)
+        self.whole = False
         log.error("%s died of %s and is restarted", name, type(cause).__name__, exc_info=cause)
         self.restarts[name] += 1
         now = trio.current_time()

@@ -147,11 +147,14 @@ class RunStarted:
 
 @frozen
 class RunFailed:
-    """The run's max drawdown was reached; entries are vetoed until `until`, when a fresh run starts."""
+    """The run's max drawdown was reached (`measured` against `limit`); entries are vetoed until `until`, when a fresh
+    run starts."""
 
     kind: ClassVar[str] = "run_failed"
     ts: datetime
     until: datetime
+    measured: Decimal
+    limit: Decimal
 
 
 @frozen

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 from attrs import frozen
 
-from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Damaged, LogReader, LogStore
+from actors.journal.store import FILE_NAME, MAKER, Damaged, LogReader, LogStore
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
 from actors.ports import Market
+from actors.strategist.actor import LAYOUT
 from protocol.codec import decode_row
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Genesis
 from protocol.settings import AgentConfig, MarketSettings
 from server.settings import Settings, agent_config, differences
+
+log = logging.getLogger("forestay.market")
 
 
 @frozen
@@ -41,8 +45,9 @@ def only_daemon(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(f"data_dir = {str(folder)!r}: cannot be used: {error.strerror}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"data_dir = {str(folder)!r}: cannot be used: {reason}") from None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -53,8 +58,9 @@ def only_daemon(folder: Path) -> Iterator[None]:
             "data_dir"
         ) from None
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # only a help for whoever finds it locked; the disk may be full
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(handle)
@@ -73,13 +79,15 @@ def boot(settings: Settings) -> Booted:
         first = [decode_row(body) for _, body in reader.bodies(0, (Genesis.kind, ConfigAdopted.kind), 2)]
         current = decode_row(reader.configs()[-1][1]) if first else None
         reader.close()
-    except (*DISK_ERRORS, apsw.NotADBError, apsw.CorruptError, Damaged, ValueError, KeyError) as error:
+    except (apsw.Error, Damaged, ValueError, KeyError) as error:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
         market = make_market(settings.machine.market, None)
         return Booted(path, log_id, market, agent_config(settings.agent, market.pairs))
     genesis, config_1 = first
     assert isinstance(genesis, Genesis), "a log's first row is its genesis"
+    if genesis.layout != LAYOUT:
+        raise UserError(f"{path}: the log has layout {genesis.layout}, this forestay reads layout {LAYOUT}")
     assert isinstance(config_1, ConfigAdopted), "a log's second row is its config"
     market = make_market(settings.machine.market, genesis.market)
     _same_market(market.pinned, genesis, settings, path)
@@ -97,11 +105,18 @@ def boot(settings: Settings) -> Booted:
 
 def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Market:
     """The market of the settings; a demo without a seed has the log's, or draws one."""
+    if settings.kind == "demo" and (settings.replay or settings.reference):
+        raise UserError('market.kind = "demo": files are given under market.replay or market.reference; use "replay"')
     if settings.kind == "replay":
+        if settings.seed is not None:
+            raise UserError("market.seed: only the demo market has one")
         if unknown := sorted(set(settings.reference) - set(settings.replay)):
             raise UserError(f"market.reference: {unknown[0]} is not among the replayed pairs")
         files = {pair: open_candles(Path(name), pair) for pair, name in settings.replay.items()}
         references = {pair: open_candles(Path(name), pair) for pair, name in settings.reference.items()}
+        for file in (*files.values(), *references.values()):
+            for note in file.notes:
+                log.warning("%s: %s", file.path, note)
         return ReplayMarket(files, references)
     seed = settings.seed
     if seed is None:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from protocol.errors import UserError
-from server.settings import FILE_NAME, Document, Settings, load
+from server.settings import FILE_NAME, Document, Settings, load, reached_at
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
 
@@ -143,7 +143,7 @@ def tail(config: Path | None, since: int | None, as_json: bool, url: str | None)
 
     settings = _settled(config, {})
     server = settings.machine.server
-    base = url or f"http://{server.host}:{server.port}"
+    base = url or f"http://{reached_at(server.host)}:{server.port}"
     sys.exit(follow_stream(base, server.token, since, as_json))
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -21,7 +23,7 @@ from actors.journal.store import LogReader
 from actors.messages import Announce, Flush, Halt
 from actors.ports import in_threads
 from actors.strategist.actor import Founding
-from actors.tower import MailboxFull, Meltdown, Tower
+from actors.tower import Died, MailboxFull, Meltdown, TooLate, Tower
 from protocol.errors import UserError
 from protocol.settings import MachineSettings, ServerSettings
 from protocol.times import to_wire
@@ -31,7 +33,7 @@ from server.door.app import Door, make_app
 from server.door.gate import LOOPBACK, Gate
 from server.door.stream import Behind, follow
 from server.notes import line
-from server.settings import Settings
+from server.settings import Settings, reached_at
 
 log = logging.getLogger("forestay")
 STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
@@ -47,7 +49,10 @@ def run(settings: Settings, *, exit_at_end: bool) -> int:
         gc.freeze()  # what is loaded by now stays; collecting less often is worth a tenth of the speed
         gc.set_threshold(50_000, 20, 100)
         listeners = _listen(settings.machine.server)
-        return trio.run(_Daemon(settings.machine, booted, listeners, exit_at_end).run)
+        try:
+            return trio.run(_Daemon(settings.machine, booted, listeners, exit_at_end).run)
+        finally:
+            _let_go_of_output()
 
 
 class _Daemon:
@@ -116,9 +121,8 @@ class _Daemon:
             nursery.start_soon(self._signals, nursery.cancel_scope)
             nursery.start_soon(self._towering)
             await nursery.start(lambda task_status: self._serve(gate, task_status))
-            host = self._settings.server.host
-            shown = f"[{host}]" if ":" in host else host
-            _say(f"Forestay listens on http://{shown}:{port}  (log {self._booted.log}, Ctrl-C stops)")
+            host = reached_at(self._settings.server.host)
+            _say(f"Forestay listens on http://{host}:{port}  (log {self._booted.log}, Ctrl-C stops)")
             nursery.start_soon(self._print_journal)
             await self._ended.wait()
             await self._wind_down()
@@ -167,8 +171,13 @@ class _Daemon:
     async def _wind_down(self) -> None:
         """Stop taking, finish what is in flight, journal STOPPED, let every client have it, close."""
         with trio.move_on_after(STOP_SECONDS):
-            if self._exit_code == EXIT_OK:
-                await self._stop_floors()
+            while self._exit_code == EXIT_OK:
+                try:
+                    await self._stop_floors()
+                except (Died, TooLate, MailboxFull) as error:
+                    log.warning("a floor fell while stopping (%s): asked again", error)
+                else:
+                    break
         self._stop.set()
         self._board.close()
         await self._closed.wait()
@@ -205,10 +214,16 @@ class _Daemon:
 
 
 def _say(text: str) -> None:
-    try:
+    with suppress(OSError, ValueError):  # a full disk, or a reader that has left: the journal itself is in the log
         click.echo(text)
-    except (BrokenPipeError, ValueError):
-        sys.stdout = open("/dev/null", "w")  # noqa: SIM115 - nobody listens any more
+
+
+def _let_go_of_output() -> None:
+    """What could not be printed must not spoil the exit code."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_bind(server: ServerSettings) -> None:
@@ -224,10 +239,10 @@ def _listen(server: ServerSettings) -> list[socket.socket]:
     try:
         family = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((server.host, server.port), family=family, backlog=128)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"server.port = {server.port} on {server.host!r}: cannot listen there: {error.strerror or error}; "
-            "port 0 takes any free one"
+            f"server.port = {server.port} on {server.host!r}: cannot listen there: {reason}; port 0 takes any free one"
         ) from None
     listener.setblocking(False)
     return [listener]

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import click
 
-from actors.journal.store import DISK_ERRORS, FILE_NAME, Damaged, LogReader
+from actors.journal.store import FILE_NAME, Damaged, LogReader
 from protocol.errors import UserError
 from server.notes import line
 
@@ -15,11 +15,11 @@ from server.notes import line
 def open_log(folder: Path) -> LogReader:
     """The log in `folder`. Raises UserError where there is none that can be read."""
     path = folder / FILE_NAME
-    if not path.exists():
-        raise UserError(f"data_dir = {str(folder)!r}: there is no log ({FILE_NAME}) in it")
     try:
+        if not path.exists():
+            raise UserError(f"data_dir = {str(folder)!r}: there is no log ({FILE_NAME}) in it")
         return LogReader(path)
-    except DISK_ERRORS as error:
+    except (apsw.Error, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be opened: {error}") from None
 
 
@@ -37,7 +37,7 @@ def print_journal(folder: Path, entry_type: str | None, tag: str | None, as_json
     try:
         for (body,) in reader.select(f"SELECT body FROM ({newest}) ORDER BY row", (*values, limit or -1)):  # noqa: S608
             click.echo(body if as_json else line(body))
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, ValueError) as error:
+    except (apsw.Error, ValueError) as error:
         raise UserError(f"{folder / FILE_NAME}: cannot be read: {error}; try `forestay journal verify`") from None
 
 
@@ -50,7 +50,7 @@ def verify_log(folder: Path) -> int:
     except Damaged as error:
         click.echo(f"BAD: first bad seq {error.seq} (row {error.row}): {error.reason}")
         return 1
-    except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
+    except apsw.Error as error:
         raise UserError(f"{folder / FILE_NAME}: is not a log: {error}") from None
     click.echo(f"ok: {rows} rows, {head.seq} events, head {head.hash.hex()}")
     return 0

@@ -46,6 +46,12 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Document) -> Sett
     return split(document)
 
 
+def reached_at(host: str) -> str:
+    """How a client on this machine writes the host that the server listens on."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    return f"[{host}]" if ":" in host else host
+
+
 def split(document: Document) -> Settings:
     """A whole document as machine settings and agent keys. Raises InvalidSetting."""
     unknown = sorted(set(document) - _MACHINE_KEYS - _AGENT_KEYS)
@@ -72,6 +78,10 @@ def patched(config: AgentConfig, patch: Document, pairs: tuple[str, ...]) -> Age
     """`config` changed by an RFC 7396 merge patch. A patch that names a preset takes all of its values, but for those
     it gives itself. Raises InvalidSetting."""
     document = to_plain(config)
+    paper = patch.get("paper")
+    if isinstance(paper, dict) and paper.get("initial_usdt", config.paper.initial_usdt) != config.paper.initial_usdt:
+        began = config.paper.initial_usdt
+        raise InvalidSetting([f"paper.initial_usdt = {paper['initial_usdt']}: the book began with {began}, for good"])
     risk = patch.get("risk")
     if isinstance(risk, dict) and "preset" in risk:
         for section, keys in PRESETS["balanced"].items():

@@ -31,7 +31,7 @@ class Broadcaster(Actor):
 
     async def restore(self) -> None:
         checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
-        if checkpoint and checkpoint.row > self._board.row:
+        if checkpoint and self._board.row == 0:  # a board that shows something goes on from there, without a gap
             await self._begin_at(checkpoint)
         await self._catch_up()
         self._board.ready.set()

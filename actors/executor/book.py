@@ -43,10 +43,6 @@ class Book:
     def equity(self) -> Decimal:
         return booked(self.cash + sum((self.worth(pair) for pair in self.positions), ZERO))
 
-    @property
-    def exposure(self) -> Decimal:
-        return sum((self.worth(pair) for pair in self.positions), ZERO)
-
     def priced(self, prices: dict[str, Decimal]) -> Book:
         return changed(self, prices={**self.prices, **prices})
 

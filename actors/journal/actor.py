@@ -105,7 +105,7 @@ class Journal(Actor):
         self._work.set()
         if len(self._pending) > PENDING_ROWS:
             await self._until_pending(PENDING_ROWS)
-        return await self._flushed() if message.durable else None
+        return None
 
     async def _flushed(self) -> Outage | None:
         await self._until_pending(0)

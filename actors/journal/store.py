@@ -127,10 +127,6 @@ class LogReader(_Log):
         """Raises one of DISK_ERRORS when there is no log."""
         self._db = _open(path, apsw.SQLITE_OPEN_READONLY, vfs)
 
-    @property
-    def log_id(self) -> str:
-        return str(self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get)
-
     def head(self) -> Head:
         return _head(self._db)
 

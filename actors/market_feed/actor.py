@@ -20,8 +20,9 @@ OUTAGE_SECONDS: Final = 0.5
 
 
 class MarketFeed(Actor):
-    """`attempts` counts how often a round was begun and outlives this incarnation: a round that has killed DEADLY
-    times is passed over. `speed` is in rounds per second, None for as fast as they settle. `ended` is called once
+    """`attempts` counts how often a round was begun, `halted` is set once no further one shall be; both outlive this
+    incarnation. A round that has killed DEADLY times is passed over. `speed` is in rounds per second, None for as fast
+    as they settle. `ended` is called once
     the market has no further round."""
 
     def __init__(
@@ -30,6 +31,7 @@ class MarketFeed(Actor):
         speed: float | None,
         attempts: Counter[str],
         ended: Callable[[], None],
+        halted: trio.Event,
         *,
         journal: Address,
         strategist: Address,
@@ -40,7 +42,7 @@ class MarketFeed(Actor):
         self._ended = ended
         self._journal = journal
         self._strategist = strategist
-        self._halted = trio.Event()
+        self._halted = halted
         self._idle = trio.Event()
 
     async def receive(self, message: Any) -> Any:

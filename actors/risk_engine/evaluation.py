@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -86,12 +86,6 @@ def limits(state: RiskState) -> tuple[Objective, ...]:
             None,
         ),
     )
-
-
-def blocked_until(state: RiskState, at: datetime) -> datetime | None:
-    """Until when a failed run vetoes entries; None when nothing does."""
-    until = state.blocked_until
-    return until if until is not None and at < until else None
 
 
 def as_plain(objective: Objective) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from actors.executor.book import Book
-from actors.risk_engine.evaluation import blocked_until, evaluate
-from actors.risk_engine.state import RiskState, evolve
+from actors.risk_engine.evaluation import evaluate
+from actors.risk_engine.state import Block, RiskState, evolve
 from protocol.errors import Refusal
 from protocol.events import JournalEntry, RiskVeto, Row, RunFailed, RunStarted, StatusChange
 from protocol.lifecycle import Trigger, move
@@ -32,13 +32,14 @@ def judge(state: RiskState, order: Order, book: Book, at: datetime) -> Refusal |
 
 
 def _max_drawdown(state: RiskState, at: datetime) -> Refusal | None:
-    until, limit = blocked_until(state, at), state.settings.risk.max_drawdown_pct * PCT
-    if until is None:
+    block = state.blocked
+    if block is None or at >= block.until:
         return None
-    reason = f"a run fell by its limit of {pct(limit)} from its peak; entries wait until {to_wire(until)}"
-    return Refusal(
-        "max_drawdown", reason, {"measured": booked(state.run_drawdown), "limit": limit, "until": to_wire(until)}
+    reason = (
+        f"a run fell {pct(block.measured)} from its peak, its limit was {pct(block.limit)}; entries wait until "
+        f"{to_wire(block.until)}"
     )
+    return Refusal("max_drawdown", reason, _measured(block))
 
 
 def _daily_drawdown(state: RiskState, at: datetime) -> Refusal | None:
@@ -54,11 +55,15 @@ def _daily_drawdown(state: RiskState, at: datetime) -> Refusal | None:
 
 
 def _streak_limit(state: RiskState, at: datetime) -> Refusal | None:
-    until, limit = state.cooldown_until, state.settings.risk.max_consecutive_losses
-    if until is None or at >= until:
+    block = state.cooldown
+    if block is None or at >= block.until:
         return None
-    reason = f"{state.streak} losses in a row, the limit is {limit}; entries wait until {to_wire(until)}"
-    return Refusal("streak_limit", reason, {"measured": state.streak, "limit": limit, "until": to_wire(until)})
+    reason = f"{block.measured} losses in a row, the limit is {block.limit}; entries wait until {to_wire(block.until)}"
+    return Refusal("streak_limit", reason, _measured(block))
+
+
+def _measured(block: Block) -> dict[str, Any]:
+    return {"measured": block.measured, "limit": block.limit, "until": to_wire(block.until)}
 
 
 def _max_concurrent(state: RiskState, book: Book) -> Refusal | None:
@@ -107,8 +112,9 @@ def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]
         rows.append(_breach(at, "daily_drawdown", "daily", after.daily_drawdown, risk.daily_drawdown_pct * PCT))
     if not run.failed and after.run_drawdown >= risk.max_drawdown_pct * PCT:
         rows.append(_breach(at, "max_drawdown", "max", after.run_drawdown, risk.max_drawdown_pct * PCT))
-        rows.append(RunFailed(at, next_midnight(at)))
-    elif run.failed and blocked_until(after, at) is None:
+        measured, limit = booked(after.run_drawdown), risk.max_drawdown_pct * PCT
+        rows.append(RunFailed(at, next_midnight(at), measured, limit))
+    elif run.failed and (after.blocked is None or at >= after.blocked.until):
         rows.append(RunStarted(at, after.version, after.equity))
     for row in rows:
         after = evolve(after, row)

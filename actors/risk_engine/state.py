@@ -25,13 +25,21 @@ class Run:
     peak: Decimal
     closed_trades: int = 0
     pnl: Decimal = ZERO
-    wins: int = 0
     failed: bool = False
 
     @property
     def expectancy(self) -> Decimal:
         """Mean pnl of the closed trades after fees, USDT; 0 before the first."""
         return self.pnl / self.closed_trades if self.closed_trades else ZERO
+
+
+@frozen
+class Block:
+    """No entries until `until`, by what was `measured` against the `limit` of that time: no config edit changes it."""
+
+    until: datetime
+    measured: Decimal
+    limit: Decimal
 
 
 @frozen
@@ -47,9 +55,9 @@ class RiskState:
     opening: Decimal = ZERO
     marked_at: datetime = _NEVER
     streak: int = 0
-    streak_lost_at: datetime | None = None
+    cooldown: Block | None = None  # after a losing streak; a win does not shorten it
     daily_breached: bool = False
-    blocked_until: datetime | None = None  # of the last run that failed; a config edit does not shorten it
+    blocked: Block | None = None  # since the last run that failed
     run: Run = field(default=Run(0, _NEVER, ZERO))
 
     @property
@@ -78,11 +86,9 @@ class RiskState:
         return self.daily_drawdown / (self.settings.risk.daily_drawdown_pct * PCT)
 
     @property
-    def cooldown_until(self) -> datetime | None:
-        """When entries are allowed again after a losing streak; None without one."""
-        if self.streak_lost_at is None:
-            return None
-        return self.streak_lost_at + timedelta(hours=self.settings.risk.cooldown_hours)
+    def marked(self) -> bool:
+        """Has any round been settled?"""
+        return self.marked_at > _NEVER
 
 
 def drawdown(high: Decimal, now: Decimal) -> Decimal:
@@ -112,7 +118,9 @@ def evolve(state: RiskState, row: Any) -> RiskState:
         case RunStarted():
             return changed(state, run=Run(row.version, row.ts, row.equity))
         case RunFailed():
-            return changed(state, run=changed(state.run, failed=True), blocked_until=row.until)
+            return changed(
+                state, run=changed(state.run, failed=True), blocked=Block(row.until, row.measured, row.limit)
+            )
         case StatusChange():
             return changed(state, status=row.to)
         case _:
@@ -135,7 +143,7 @@ def _marked(state: RiskState, mark: Marked) -> RiskState:
         peak=max(state.peak, mark.equity),
         daily_breached=fallen or (state.daily_breached and not new_day),
         streak=0 if cooled else state.streak,
-        streak_lost_at=None if cooled else state.streak_lost_at,
+        cooldown=None if cooled else state.cooldown,
         run=run if mark.equity <= run.peak else changed(run, peak=mark.equity),
     )
 
@@ -145,14 +153,16 @@ def _closed(state: RiskState, at: datetime, pnl: Decimal) -> RiskState:
         state.run,
         closed_trades=state.run.closed_trades + 1,
         pnl=state.run.pnl + pnl,
-        wins=state.run.wins + (pnl > 0),
     )
-    before = 0 if _cooled(state, at) else state.streak
+    before, cooldown = (0, None) if _cooled(state, at) else (state.streak, state.cooldown)
     streak = 0 if pnl > 0 else before + 1
-    lost_at = at if streak >= state.settings.risk.max_consecutive_losses else None
-    return changed(state, run=run, streak=streak, streak_lost_at=lost_at)
+    risk = state.settings.risk
+    if streak >= risk.max_consecutive_losses:
+        until = max(at + timedelta(hours=risk.cooldown_hours), cooldown.until if cooldown else at)
+        cooldown = Block(until, Decimal(streak), Decimal(risk.max_consecutive_losses))
+    return changed(state, run=run, streak=streak, cooldown=cooldown)
 
 
 def _cooled(state: RiskState, at: datetime) -> bool:
     """A cooldown is over: the streak counts from zero again."""
-    return state.cooldown_until is not None and at >= state.cooldown_until
+    return state.cooldown is not None and at >= state.cooldown.until

@@ -241,8 +241,8 @@ class Strategist(Actor):
         entry = JournalEntry(round.ts, ref, "SKIPPED", ("crash",), text, {"pairs": list(round.ticks)})
         # Its candles are left out for good, unless the views have taken them in: then a refold must, too.
         seen = self._memory.seen is not None and self._memory.seen >= round.ts
-        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, ())
-        if outage := await self._settle(turn, entry, last):
+        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, round.gaps)
+        if outage := await self._settle(turn, *(_gap_entry(gap, round.ts) for gap in round.gaps), entry, last):
             return outage
         self._memory.mind = self._memory.mind.after(last)
         return None
@@ -254,8 +254,10 @@ class Strategist(Actor):
         self._append(turn, genesis)
         return await self._adopt(turn, ConfigAdopted(at, 1, config))
 
-    async def _change(self, asked: ChangeConfig) -> Outage | int:
+    async def _change(self, asked: ChangeConfig) -> Outage | Refusal | int:
         mind = self._memory.mind
+        if mind.version != asked.expected:
+            return Refusal("version", f"version {mind.version} is in force by now, not {asked.expected}")
         version = mind.version + 1
         ref = named("jrn", mind.ts, "config", str(version))
         text = f"Config version {version} adopted: {asked.text}. A fresh evaluation begins."

@@ -17,10 +17,11 @@ from protocol.times import to_wire
 
 @frozen
 class Repeats:
-    """A pair's latest "no": how often it came again since it was told, from when to when."""
+    """A pair's latest "no", told at `since`: how often it came again on that UTC day, from when to when."""
 
     side: str
     code: str
+    since: datetime
     hidden: int = 0
     first: datetime | None = None
     last: datetime | None = None
@@ -37,7 +38,7 @@ def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
             again = changed(old, hidden=old.hidden + 1, first=old.first or row.ts, last=row.ts)
             return {**outcomes, row.pair: again}
         case Decided():
-            return {**outcomes, row.pair: Repeats(row.side, row.code)}
+            return {**outcomes, row.pair: Repeats(row.side, row.code, row.ts)}
         case JournalEntry() if "repeats" in row.tags:
             pair = row.data["pair"]
             return {**outcomes, pair: changed(outcomes[pair], hidden=0, first=None, last=None)}
@@ -50,7 +51,7 @@ def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
 def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tuple[Row, ...]:
     """The rows of a decision that ends in a SKIPPED: told at once, or counted if it is the same "no" as before."""
     last = outcomes.get(order.pair)
-    if last and (last.side, last.code) == (order.side, no.rule):
+    if last and (last.side, last.code, last.since.date()) == (order.side, no.rule, at.date()):
         return (Decided(at, order.pair, order.side, no.rule, None),)
     ref = named("jrn", at, order.ref)
     text = f"Skipped {order.pair} {order.side}: {no.reason}."

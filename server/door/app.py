@@ -21,7 +21,7 @@ from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
 from actors.tower import Died, MailboxFull, TooLate, Tower
 from protocol.codec import from_json, to_json, to_plain
-from protocol.errors import InvalidSetting, Outage
+from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.lifecycle import phase_of
 from protocol.money import booked
 from protocol.settings import AgentConfig
@@ -35,6 +35,7 @@ from server.settings import patched
 log = logging.getLogger("forestay.door")
 T = TypeVar("T")
 MAX_BODY: Final = 256 * 1024
+MAX_DEPTH: Final = 32
 COMMAND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0  # what a client has at shutdown to take the last frames
 
@@ -69,7 +70,7 @@ class Door:
             return "stopping"
         if self.board.outage is not None:
             return "degraded"
-        return "running" if self.tower.standing.is_set() else "starting"
+        return "running" if self.tower.whole else "starting"
 
     @property
     def config(self) -> AgentConfig:
@@ -143,6 +144,7 @@ def _add_health(app: QuartTrio, door: Door) -> None:
 def _add_state(app: QuartTrio, door: Door) -> None:
     def agent() -> dict[str, Any]:
         risk, outage = door.board.risk, door.board.outage
+        marked = to_wire(risk.marked_at) if risk.marked else None
         return {
             "id": door.agent,
             "name": door.agent,
@@ -152,7 +154,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
             "last_heartbeat": door.clock(door.tower.silence()),
             "log_id": door.log_id,
             "seq": door.board.seq,
-            "market": {"kind": door.market.get("kind"), "pairs": list(door.pairs), "time": to_wire(risk.marked_at)},
+            "market": {"kind": door.market.get("kind"), "pairs": list(door.pairs), "time": marked},
             "config_version": risk.version,
             "equity": risk.equity,
             "state": door.state(),
@@ -278,21 +280,26 @@ def _add_config(app: QuartTrio, door: Door) -> None:
             return await adopt_alone(change, text)
 
     async def adopt_alone(change: Mapping[str, Any], text: str) -> AgentConfig:
+        found_version = door.board.risk.version
         try:
             config = patched(door.config, dict(change), door.pairs)
         except InvalidSetting as error:
             raise Problem(422, error.code, str(error), errors=error.problems) from None
         if config == door.config:
             return config
-        version = await _command(lambda: door.tower.outside().address("Strategist").ask(
-            ChangeConfig(config, text), within=COMMAND_SECONDS
-        ))  # fmt: skip
+        change_config = ChangeConfig(config, text, expected=found_version)
+        strategist = door.tower.outside().address("Strategist")
+        version = await _command(lambda: strategist.ask(change_config, within=COMMAND_SECONDS))
+        if isinstance(version, Refusal):
+            raise Problem(409, "CONFIG_CHANGED", version.reason)
         if isinstance(version, Outage):
             raise Problem(503, "DISK_UNAVAILABLE", version.reason)
         with trio.move_on_after(COMMAND_SECONDS):
             while door.board.risk.version < version:
                 await door.board.news()
-        return config
+            return config
+        reason = door.board.outage.reason if door.board.outage else "the disk is slow"
+        raise Problem(503, "NOT_DURABLE", f"version {version} is accepted but not yet on the disk: {reason}")
 
     @app.get("/agents/<id>/config")
     async def config(id: str) -> Response:
@@ -308,9 +315,9 @@ def _add_config(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/config/versions")
     async def versions(id: str) -> Response:
         door.check(id)
-        found = await door.reading(lambda: door.reader.configs())
-        rows = [{"seq": seq} | from_json(body) for seq, body in found]
-        return _json([{name: row[name] for name in ("seq", "version", "ts", "config")} for row in rows], door=door)
+        seq, found = await door.reading(lambda: (door.reader.head().seq, door.reader.configs()))
+        rows = [{"seq": before} | from_json(body) for before, body in found]
+        return _json([{name: row[name] for name in ("seq", "version", "ts", "config")} for row in rows], seq, door)
 
     @app.get("/agents/<id>/watchlist")
     async def watchlist(id: str) -> Response:
@@ -330,9 +337,24 @@ async def _body(kind: type[T], words: str) -> T:
         value = from_json(data)
     except ValueError as error:
         raise Problem(400, "MALFORMED_JSON", f"the body is not JSON: {error}") from None
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise Problem(400, "MALFORMED_JSON", f"the body nests deeper than {MAX_DEPTH}")
     if not isinstance(value, kind):
         raise Problem(422, "VALIDATION_ERROR", f"the body must be {words}")
     return value
+
+
+def _depth_exceeds(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit):
+        level = [inner for outer in level for inner in _inner(outer)]
+    return bool(level)
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
 
 
 async def _command(ask: Callable[[], Awaitable[T]]) -> T:

@@ -15,6 +15,7 @@ from attrs import field, frozen
 
 from protocol.settings import ServerSettings
 from server.door.problems import Problem
+from server.settings import reached_at
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Any, Any], Awaitable[None]]
@@ -35,7 +36,7 @@ class Gate:
     _invited: frozenset[str] = field(init=False)  # other origins that the owner lets in
 
     def __attrs_post_init__(self) -> None:
-        names = {*LOOPBACK, self.settings.host} - {"::1", "0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        names = {*LOOPBACK, reached_at(self.settings.host)} - {"::1"}
         hosts = {f"{name}:{self.port}" for name in names} | {host.lower() for host in self.settings.allowed_hosts}
         if self.port == 80:
             hosts |= names
@@ -89,8 +90,9 @@ class Gate:
         given = headers.get("authorization", [])
         lines = headers.get("sec-websocket-protocol", []) if scope["type"] == "websocket" else []
         offered = [part.strip() for line in lines for part in line.split(",")]
-        known = {f"Bearer {token}": given, f"token.{token}": offered}
-        if any(hmac.compare_digest(want.encode(), text.encode()) for want, texts in known.items() for text in texts):
+        bearers = [value.split(" ", 1)[1].strip() for value in given if value.lower().startswith("bearer ")]
+        shown = [*bearers, *(text.removeprefix("token.") for text in offered if text.startswith("token."))]
+        if any(hmac.compare_digest(token.encode(), text.encode()) for text in shown):
             return None
         return Problem(401, "TOKEN_REQUIRED", "this server wants its token: Authorization: Bearer ...")
 

@@ -250,7 +250,7 @@ def test_a_config_that_could_not_be_settled_is_in_no_checkpoint(
                 await desk.address("Strategist").ask(Announce("STARTED", (), "A row that cannot be written.", {}))
                 await trio.sleep(3)
                 changed = evolve(config, quotes=QuotesConfig(max_age_seconds=1))
-                answer = await desk.address("Strategist").ask(ChangeConfig(changed, "ages"))
+                answer = await desk.address("Strategist").ask(ChangeConfig(changed, "ages", 1))
                 assert isinstance(answer, Outage)
                 failing.recover()
                 await standing.settled()
@@ -275,7 +275,7 @@ def test_a_new_strategy_right_after_an_outage_ends_no_actor(tmp_path: Path, wait
                 failing.recover()
                 await until_well(standing.tower)
                 changed = evolve(config, strategy=evolve(config.strategy, spec=spec))
-                assert await standing.tower.outside().address("Strategist").ask(ChangeConfig(changed, "spec")) == 2
+                assert await standing.tower.outside().address("Strategist").ask(ChangeConfig(changed, "spec", 1)) == 2
                 await standing.settled()
                 assert not standing.tower.restarts
 

@@ -283,7 +283,7 @@ def forget(folder: Path) -> None:
 
 async def change_quotes(standing: Standing, market: Walk) -> None:
     changed = evolve(eager_config(market.pairs), quotes=QuotesConfig(max_age_seconds=30))
-    assert await standing.tower.outside().address("Strategist").ask(ChangeConfig(changed, "ages")) == 2
+    assert await standing.tower.outside().address("Strategist").ask(ChangeConfig(changed, "ages", 1)) == 2
 
 
 async def first_life(folder: Path, seed: int, rounds: int) -> None:

@@ -171,9 +171,9 @@ def test_the_first_rule_that_objects_answers() -> None:
     found = []
     lifts: list[dict[str, Any]] = [
         {},
-        {"blocked_until": None},
+        {"blocked": None},
         {"daily_breached": False},
-        {"streak_lost_at": None},
+        {"cooldown": None},
     ]
     for lift in lifts:
         desk.state = changed(desk.state, **lift)

@@ -96,7 +96,7 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(Genesis, times, st.integers(1, 9), text, st.dictionaries(text, plain, max_size=3)),
     st.builds(ConfigAdopted, times, st.integers(1, 1000), configs),
     st.builds(RunStarted, times, st.integers(1, 1000), money),
-    st.builds(RunFailed, times, times),
+    st.builds(RunFailed, times, times, money, money),
     st.builds(Marked, times, money, st.dictionaries(pairs, above_zero)),
     st.builds(Decided, times, pairs, sides, text, st.none() | text),
     st.builds(RoundSettled, times, plain, st.dictionaries(pairs, ticks), st.lists(gaps, max_size=2).map(tuple)),
