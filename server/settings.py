@@ -78,16 +78,16 @@ def patched(config: AgentConfig, patch: Document, pairs: tuple[str, ...]) -> Age
     """`config` changed by an RFC 7396 merge patch. A patch that names a preset takes all of its values, but for those
     it gives itself. Raises InvalidSetting."""
     document = to_plain(config)
-    paper = patch.get("paper")
-    if isinstance(paper, dict) and paper.get("initial_usdt", config.paper.initial_usdt) != config.paper.initial_usdt:
-        began = config.paper.initial_usdt
-        raise InvalidSetting([f"paper.initial_usdt = {paper['initial_usdt']}: the book began with {began}, for good"])
     risk = patch.get("risk")
     if isinstance(risk, dict) and "preset" in risk:
         for section, keys in PRESETS["balanced"].items():
             for key in keys:
                 document[section].pop(key, None)
-    return _watching(read_document(with_preset(_merged(document, patch)), AgentConfig), pairs)
+    made = _watching(read_document(with_preset(_merged(document, patch)), AgentConfig), pairs)
+    if made.paper.initial_usdt != config.paper.initial_usdt:
+        wanted, began = made.paper.initial_usdt, config.paper.initial_usdt
+        raise InvalidSetting([f"paper.initial_usdt = {wanted}: the book began with {began}, for good"])
+    return made
 
 
 def with_preset(document: Document) -> Document:

@@ -746,7 +746,7 @@ def young(tmp_path: Path) -> Iterator[Door]:
     store = LogStore(path, log_id="log_test")
     store.append(ROWS)
     store.close()
-    tower = SimpleNamespace(standing=trio.Event(), restarts={}, silence=lambda: 0.0)
+    tower = SimpleNamespace(standing=trio.Event(), whole=False, restarts={}, silence=lambda: 0.0)
     door = Door(
         agent="seed",
         log_id="log_test",
