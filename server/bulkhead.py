@@ -48,6 +48,7 @@ from hypercorn.typing import (
     TaskGroup,
 )
 from hypercorn.utils import LifespanTimeoutError, parse_socket_addr
+from wsproto.events import Ping
 
 WRITE_SECONDS = 5.0
 READ_SECONDS = 60.0  # three unanswered pings
@@ -103,6 +104,15 @@ class Http1(H11Protocol):
                 http_version=request.http_version,
             )
         )
+        if isinstance(self.stream, WSStream):
+            self.stream._send_pings = partial(_ping, self.stream)  # type: ignore[method-assign]
+
+
+async def _ping(ws: WSStream) -> None:
+    """Pings, the first after a while: a client that says goodbye at once is not asked whether it lives."""
+    while not ws.closed:
+        await trio.sleep(cast(float, CONFIG.websocket_ping_interval))
+        await ws._send_wsproto_event(Ping())
 
 
 @dataclass(eq=False)

@@ -16,7 +16,6 @@ import httpx
 import trio
 from attrs import define, field, frozen
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
-from wsproto.utilities import LocalProtocolError
 
 from actors.journal.store import FILE_NAME, LogReader
 from tests.world.daemon import FORESTAY, DaemonProcess
@@ -189,15 +188,12 @@ async def _hold(url: str, options: dict[str, Any], followers: list[Follower], op
     assert parts.hostname is not None
     assert parts.port is not None
     resource = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    try:
-        async with await trio.open_tcp_stream(parts.hostname, parts.port) as stream, trio.open_nursery() as nursery:
-            connection = await wrap_client_stream(nursery, stream, parts.netloc, resource, **options)
-            follower = Follower(connection)
-            followers.append(follower)
-            opened.set()
-            await follower.follow()
-    except* LocalProtocolError:
-        pass  # trio-websocket may answer a ping while it closes
+    async with await trio.open_tcp_stream(parts.hostname, parts.port) as stream, trio.open_nursery() as nursery:
+        connection = await wrap_client_stream(nursery, stream, parts.netloc, resource, **options)
+        follower = Follower(connection)
+        followers.append(follower)
+        opened.set()
+        await follower.follow()
 
 
 async def close_code(url: str, **options: Any) -> int | None:

@@ -553,7 +553,8 @@ async def test_a_head_that_trickles_in_is_cut_off(monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_peer_that_answers_no_ping_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulkhead, "READ_SECONDS", 0.1)
+    monkeypatch.setattr(bulkhead, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(bulkhead.CONFIG, "websocket_ping_interval", 0.1)
     async with running(new_world()) as world, await world.client() as client:
         await client.send_all(upgrade("/ws"))
         assert b"\x89\x00" in await until_closed(client)  # the ping it got
