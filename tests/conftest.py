@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.world.daemon import DaemonProcess
 
 ROOT = Path(__file__).parent.parent
+
+# No test asserts a time, so no example has a deadline; a failure prints what replays it.
+settings.register_profile("forestay", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("forestay")
 
 
 @pytest.fixture(scope="session")
