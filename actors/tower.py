@@ -193,13 +193,6 @@ class Tower:
         """Seconds since the floor that has been silent longest showed life."""
         return trio.current_time() - min(self._beats)
 
-    def waiting(self) -> dict[str, int]:
-        """How many messages wait in each mailbox."""
-        return {
-            floor.name: box[1].statistics().current_buffer_used
-            for floor, box in zip(self._floors, self._boxes, strict=True)
-        }
-
     async def run(self) -> None:
         melted: BaseException | None = None
         self._beats = [trio.current_time()] * len(self._floors)

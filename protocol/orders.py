@@ -48,6 +48,11 @@ class Quote:
     divergence_fraction: Decimal | None = None
 
 
+def entry_ref(order: Order, at: datetime) -> str:
+    """The id of the journal entry that tells the outcome of this order, whoever writes it."""
+    return named("jrn", at, order.ref)
+
+
 def named(prefix: str, at: datetime, *cause: str) -> str:
     """An id derived from its cause, so that deciding again gives the same one: `ord_6f1c...`, 80 bits.
 

@@ -14,12 +14,11 @@ from typing import Any
 import apsw
 from attrs import frozen
 
-from actors.journal.store import FILE_NAME, MAKER, Damaged, LogReader, LogStore
+from actors.journal.store import FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
 from actors.ports import Market
-from actors.strategist.actor import LAYOUT
 from protocol.codec import decode_row
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Genesis

@@ -29,7 +29,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option("0.1.0", prog_name="forestay")
+@click.version_option(package_name="forestay", prog_name="forestay")
 def main() -> None:
     """Runs one crypto trading agent on paper, and makes it earn the right to trade real money.
 

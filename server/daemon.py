@@ -11,6 +11,7 @@ import sys
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,6 @@ from server.settings import Settings, reached_at
 log = logging.getLogger("forestay")
 STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
 EXIT_OK, EXIT_MELTDOWN = 0, 70
-VERSION: Final = "0.1.0"
 
 
 def run(settings: Settings, *, exit_at_end: bool) -> int:
@@ -80,7 +80,7 @@ class _Daemon:
             (self._settings.market.kind,),
             f"Started: {self._settings.agent} trades {', '.join(self._booted.market.pairs)} on paper "
             f"({self._settings.market.kind} market).",
-            {"version": VERSION, "market": self._settings.market.kind},
+            {"version": version("forestay"), "market": self._settings.market.kind},
         )
         founding = Founding(
             self._settings.agent,

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import click
 
-from actors.journal.store import FILE_NAME, Damaged, LogReader
+from actors.journal.store import FILE_NAME, HAS_TAG, Damaged, LogReader
 from protocol.errors import UserError
 from server.notes import line
 
@@ -31,7 +31,7 @@ def print_journal(folder: Path, entry_type: str | None, tag: str | None, as_json
         where.append("type = ?")
         values.append(entry_type)
     if tag is not None:
-        where.append("EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)")
+        where.append(HAS_TAG)
         values.append(tag)
     newest = "SELECT row, body FROM log WHERE " + " AND ".join(where) + " ORDER BY row DESC LIMIT ?"  # noqa: S608
     try:

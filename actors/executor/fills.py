@@ -9,7 +9,7 @@ from actors.executor.book import Book
 from protocol.errors import Refusal
 from protocol.events import JournalEntry, Trade
 from protocol.money import BPS, PLACES, ZERO, booked, booked_down, pct, price, usdt
-from protocol.orders import Order, Quote, named
+from protocol.orders import Order, Quote, entry_ref
 from protocol.settings import PaperConfig
 
 
@@ -20,7 +20,7 @@ def fill(order: Order, quote: Quote, book: Book, paper: PaperConfig, at: datetim
     the whole position. The price is the quote's, made worse by the configured slippage.
     """
     fee, slip = paper.fee_bps * BPS, paper.slippage_bps * BPS
-    journal_ref = named("jrn", at, order.ref)
+    journal_ref = entry_ref(order, at)
     if order.side == "buy":
         at_price = booked(quote.price * (1 + slip))
         # What rounding size and fees may add, 1e-8 at most, is kept back.

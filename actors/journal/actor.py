@@ -151,6 +151,8 @@ class Journal(Actor):
             return
         if checkpoint is self._checkpoint:
             self._checkpoint = None
+        if self._outage is not None:
+            self._show(None)
         self._committed(batch)
 
     def _committed(self, batch: list[Sealed]) -> None:
@@ -168,28 +170,21 @@ class Journal(Actor):
         self._unannounced = []
 
     async def _outlast(self, error: Exception) -> None:
-        """A write failed. Show it, then reopen and read again until the disk takes writes: never the same handle."""
+        """A write failed. Show it, and after a while reopen and read again: never the same handle. What is still
+        pending is committed anew; the outage ends with the commit that succeeds."""
         self._show(Outage("disk", f"the log cannot be written: {error}"))
         self._progress.set()
         self._progress = trio.Event()
-        while True:
-            await trio.sleep(RETRY_SECONDS)
-            await self._reopen()
-            # What failed may still have been written: the log itself knows.
-            done = [s for s in self._pending if s.row <= self._store.head.row]
-            if done and done[-1].hash != self._store.head.hash:
-                raise RuntimeError("the log holds other rows than the ones that were accepted")
-            if done:
-                self._committed(done)
-            batch = self._pending[:PENDING_ROWS]
-            try:
-                await self._blocking(lambda batch=batch: self._store.append(batch))  # type: ignore[misc]
-            except DISK_ERRORS as again:
-                error = again
-                continue
+        await trio.sleep(RETRY_SECONDS)
+        await self._reopen()
+        # What failed may still have been written: the log itself knows.
+        done = [s for s in self._pending if s.row <= self._store.head.row]
+        if done and done[-1].hash != self._store.head.hash:
+            raise RuntimeError("the log holds other rows than the ones that were accepted")
+        if done:
+            self._committed(done)
+        if not self._pending:
             self._show(None)
-            self._committed(batch)
-            return
 
     async def _reopen(self) -> None:
         """Open the log anew, however long the disk refuses it."""

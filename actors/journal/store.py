@@ -33,6 +33,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (
     row INTEGER PRIMARY KEY, hash BLOB NOT NULL, maker TEXT NOT NULL, body TEXT NOT NULL
 ) STRICT;
 """
+HAS_TAG: Final = "EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)"
 # The errors by which SQLite says that the disk does not take or give what it should, now.
 DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
 _INSERT: Final = "INSERT INTO log (row, seq, ts, kind, type, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"

@@ -13,7 +13,7 @@ from protocol.errors import Refusal
 from protocol.events import JournalEntry, RiskVeto, Row, RunFailed, RunStarted, StatusChange
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, booked, pct, usdt
-from protocol.orders import Order, named
+from protocol.orders import Order, entry_ref, named
 from protocol.times import next_midnight, to_wire
 
 
@@ -93,7 +93,7 @@ def _insufficient_funds(order: Order, book: Book) -> Refusal | None:
 
 def veto_rows(refusal: Refusal, order: Order, at: datetime) -> tuple[Row, ...]:
     """A veto's journal entry and its event."""
-    ref = named("jrn", at, order.ref)
+    ref = entry_ref(order, at)
     text = f"Vetoed {order.pair} {order.side} of {usdt(order.size_usdt)}: {refusal.reason}."
     data = {"rule": refusal.rule, "order_ref": order.ref, "pair": order.pair, "side": order.side,
             "size": order.size_usdt, **refusal.data}  # fmt: skip

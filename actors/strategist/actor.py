@@ -16,6 +16,7 @@ from attrs import evolve as changed
 
 from actors.executor.book import Book
 from actors.executor.book import evolve as evolve_book
+from actors.journal.store import LAYOUT
 from actors.messages import (
     AdoptConfig,
     Announce,
@@ -54,13 +55,12 @@ from protocol.events import (
 )
 from protocol.market import Gap, Round, Tick
 from protocol.money import PCT, booked
-from protocol.orders import Order, named
+from protocol.orders import Order, entry_ref, named
 from protocol.settings import AgentConfig
 from protocol.strategy import StrategySpec
 from protocol.times import from_wire, to_wire
 
 FLOOR: Final = "Strategist"
-LAYOUT: Final = 1
 CHECKPOINT_ROUNDS: Final = 1_000
 OUTAGE_SECONDS: Final = 0.5
 
@@ -317,7 +317,7 @@ class Strategist(Actor):
         counted = self._append(turn, *told(mind.outcomes, order.pair, at))
         veto = await self._risk.ask(Judge(turn, order, book, at))
         if veto is not None:
-            decided = Decided(at, order.pair, order.side, veto.rule, named("jrn", at, order.ref))
+            decided = Decided(at, order.pair, order.side, veto.rule, entry_ref(order, at))
             return (*counted, *self._append(turn, decided))
         trade = await self._executor.ask(Execute(turn, order, quote, at))
         if isinstance(trade, Refusal):

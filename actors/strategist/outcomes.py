@@ -11,7 +11,7 @@ from attrs import frozen
 
 from protocol.errors import Refusal
 from protocol.events import Decided, JournalEntry, Row, Trade
-from protocol.orders import Order, named
+from protocol.orders import Order, entry_ref, named
 from protocol.times import to_wire
 
 
@@ -53,7 +53,7 @@ def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tupl
     last = outcomes.get(order.pair)
     if last and (last.side, last.code, last.since.date()) == (order.side, no.rule, at.date()):
         return (Decided(at, order.pair, order.side, no.rule, None),)
-    ref = named("jrn", at, order.ref)
+    ref = entry_ref(order, at)
     text = f"Skipped {order.pair} {order.side}: {no.reason}."
     data = {"code": no.rule, "order_ref": order.ref, "pair": order.pair, "side": order.side, **no.data}
     return (

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from actors.broadcaster.board import Board
-from actors.journal.store import LogReader
+from actors.journal.store import HAS_TAG, LogReader
 from actors.messages import ChangeConfig
 from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
@@ -250,7 +250,7 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
         if (entry_type := request.args.get("type")) is not None:
             wanted = wanted.narrowed("type = ?", entry_type)
         if (tag := request.args.get("tag")) is not None:
-            wanted = wanted.narrowed("EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)", tag)
+            wanted = wanted.narrowed(HAS_TAG, tag)
         if (text := request.args.get("q")) is not None:
             wanted = wanted.narrowed("instr(lower(json_extract(body, '$.text')), lower(?))", text)
         return await answer(wanted)
