@@ -26,7 +26,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from protocol.errors import InvalidSetting
 from protocol.events import EVENTS, FACTS, Row
 from protocol.limits import Impossible
-from protocol.strategy import StrategySpec
+from protocol.settings import PairQuotes
+from protocol.strategy import Condition, StrategyParams, StrategySpec
 from protocol.times import from_wire, to_wire
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 SECRETS = frozenset({"server.token"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
+_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash"})
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}
 
 
@@ -150,9 +152,12 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
+    for kind in (Condition, StrategyParams, StrategySpec, PairQuotes):  # None there says "not given"
+        nones = {a.name: override(omit_if_default=True) for a in fields(kind) if a.default is None}
+        converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **nones))  # type: ignore[arg-type]
     for row in (*EVENTS, *FACTS):
         renames = {
-            a.name: override(rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in ("hold_s", "return_"))
+            a.name: override(rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in _OMITTED)
             for a in fields(row)
         }
         converter.register_unstructure_hook(row, make_dict_unstructure_fn(row, converter, **renames))  # type: ignore[arg-type]

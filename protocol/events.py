@@ -12,11 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from attrs import Factory, frozen
 
-from protocol.market import Gap, Tick
+from protocol.market import Gap, Reading, Tick
+from protocol.orders import Order, Quote, Side
 from protocol.settings import AgentConfig
 
 Phase = Literal["paper", "live"]
-Side = Literal["buy", "sell"]
+Breach = Literal["daily", "max"]
 Status = Literal["PAPER", "ELIGIBLE", "LIVE", "DEMOTED"]
 EntryType = Literal[
     "EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
@@ -43,7 +44,8 @@ class Snapshot:
 @frozen
 class Trade:
     """One execution. `size` = `qty` x `price`, USDT; `price` includes impact and slippage but not the fee; `fees` =
-    swap fee + gas. `pnl`, `hold_s` and `return_` (pnl / cost) are of closing trades."""
+    swap fee + gas. `pnl`, `hold_s` and `return_` (pnl / cost) are of closing trades; `filled_at` where the fill was at
+    another instant than `ts` (at the open of the candle that closed at `ts`), `tx_hash` in live only."""
 
     kind: ClassVar[str] = "trade"
     ts: datetime
@@ -59,6 +61,8 @@ class Trade:
     order_ref: str
     hold_s: int | None = None
     return_: Decimal | None = None
+    filled_at: datetime | None = None
+    tx_hash: str | None = None
 
 
 @frozen
@@ -111,7 +115,41 @@ class QuoteRejected:
     order_ref: str
 
 
-Event = Snapshot | Trade | JournalEntry | RiskVeto | StatusChange | QuoteRejected
+@frozen
+class TwakBlock:
+    """The signing layer refused what policy had approved. Live only."""
+
+    kind: ClassVar[str] = "twak_block"
+    ts: datetime
+    rule: str
+    reason: str
+    order_ref: str
+
+
+@frozen
+class Promotion:
+    """The agent goes LIVE; `tx_hash` is None at the transition, and that of its first trade when told once more."""
+
+    kind: ClassVar[str] = "promotion"
+    ts: datetime
+    tx_hash: str | None
+    journal_ref: str
+
+
+@frozen
+class Demotion:
+    """A breach takes the agent out of LIVE. `locked_until` is None where only a person's re-approval lifts the lock;
+    that names `journal_ref`."""
+
+    kind: ClassVar[str] = "demotion"
+    ts: datetime
+    rule: str
+    breach: Breach
+    locked_until: datetime | None
+    journal_ref: str
+
+
+Event = Snapshot | Trade | JournalEntry | RiskVeto | StatusChange | QuoteRejected | TwakBlock | Promotion | Demotion
 
 
 @frozen
@@ -159,12 +197,33 @@ class RunFailed:
 
 @frozen
 class Marked:
-    """The paper book marked to this round's closes; written for every round, after its trades."""
+    """A book marked to this round's closes; written for every round, after its trades."""
 
     kind: ClassVar[str] = "mark"
     ts: datetime
     equity: Decimal
     prices: dict[str, Decimal]
+    phase: Phase = "paper"
+
+
+@frozen
+class OrderPlaced:
+    """A judged order that waits for its fill at the next candle's open: an open intent, with its verified quote. It ends
+    in a `Trade` or in a `Decided`."""
+
+    kind: ClassVar[str] = "placed"
+    ts: datetime
+    order: Order
+    quote: Quote
+
+
+@frozen
+class LockLifted:
+    """A demotion's lock is over: its time has passed, or a person re-approved."""
+
+    kind: ClassVar[str] = "lock_lifted"
+    ts: datetime
+    demotion: str
 
 
 @frozen
@@ -189,9 +248,16 @@ class RoundSettled:
     cursor: Any
     ticks: dict[str, Tick]
     gaps: tuple[Gap, ...] = Factory(tuple)
+    series: dict[str, Reading] = Factory(dict)
 
 
-Fact = Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | Decided | RoundSettled
+Fact = (
+    Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled
+)
 Row = Event | Fact
-EVENTS: tuple[type[Event], ...] = (Snapshot, Trade, JournalEntry, RiskVeto, StatusChange, QuoteRejected)
-FACTS: tuple[type[Fact], ...] = (Genesis, ConfigAdopted, RunStarted, RunFailed, Marked, Decided, RoundSettled)
+EVENTS: tuple[type[Event], ...] = (
+    Snapshot, Trade, JournalEntry, RiskVeto, StatusChange, QuoteRejected, TwakBlock, Promotion, Demotion
+)  # fmt: skip
+FACTS: tuple[type[Fact], ...] = (
+    Genesis, ConfigAdopted, RunStarted, RunFailed, Marked, OrderPlaced, LockLifted, Decided, RoundSettled
+)  # fmt: skip

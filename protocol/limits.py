@@ -23,13 +23,13 @@ class Impossible(ValueError):
 Validator = Callable[[Any, "Attribute[Any]", Any], None]
 
 
-def between(low: float, high: float) -> Validator:
-    """A number from `low` to `high`, both included."""
+def between(low: float, high: float, *, optional: bool = False) -> Validator:
+    """A number from `low` to `high`, both included; with `optional` also None."""
 
     lowest, highest = Decimal(str(low)), Decimal(str(high))  # the numbers that are meant, not their floats
 
     def check(_: object, attribute: Attribute[Any], value: Any) -> None:
-        if not lowest <= Decimal(str(value)) <= highest:
+        if not (optional and value is None) and not lowest <= Decimal(str(value)) <= highest:
             raise Impossible(attribute.name, value, f"must be from {low:g} to {high:g}")
 
     return check

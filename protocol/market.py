@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 
 @frozen
 class Candle:
-    """One finished bar of one pair. `ts` is its close; prices in USDT, `volume` in base units.
+    """One finished bar of one pair. `ts` is its close, `seconds` how long it was open; prices in USDT, `volume` in base
+    units.
 
     Invariant, held by whoever makes one: 0 < low <= open, close <= high, volume >= 0, all finite.
     """
@@ -22,6 +23,11 @@ class Candle:
     low: Decimal
     close: Decimal
     volume: Decimal
+    seconds: int = 3600
+
+    @property
+    def opened_at(self) -> datetime:
+        return self.ts - timedelta(seconds=self.seconds)
 
 
 @frozen
@@ -45,6 +51,14 @@ class Tick:
 
 
 @frozen
+class Reading:
+    """The latest value of an outside series, and the time it is from."""
+
+    value: Decimal
+    at: datetime
+
+
+@frozen
 class Gap:
     """Bars that the market's data lacks: `missing` of them between `after` and `before`, both exclusive."""
 
@@ -56,10 +70,11 @@ class Gap:
 
 @frozen
 class Round:
-    """Everything that became known at one `ts`, over the pairs in name order. `cursor` is the market's own bookmark,
-    JSON: handed back, it continues right after this round."""
+    """Everything that became known at one `ts`, over the pairs in name order; `series` are the outside series' latest
+    values by then. `cursor` is the market's own bookmark, JSON: handed back, it continues right after this round."""
 
     ts: datetime
     ticks: dict[str, Tick]
     cursor: Any
     gaps: tuple[Gap, ...] = ()
+    series: dict[str, Reading] = Factory(dict)

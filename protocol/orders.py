@@ -6,10 +6,11 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
+from typing import Literal
 
 from attrs import frozen
 
-from protocol.events import Side
+Side = Literal["buy", "sell"]
 
 
 @frozen
@@ -28,11 +29,13 @@ class Order:
 
 @frozen
 class Quote:
-    """A price for exactly this order, verified: the evidence that travels with it. `price` includes the impact of the
-    order's own size; ages are in seconds of market time. Without a second source `reference_price` is None and the
-    divergence was not checked."""
+    """A price for exactly this order, verified at `verified_at`: the evidence that travels with it. `price` includes the
+    impact of the order's own size; ages are in seconds of market time. Without a second source `reference_price` is None
+    and the divergence was not checked."""
 
     order_ref: str
+    verified_at: datetime
+    size_usdt: Decimal
     venue: str
     price: Decimal
     mid: Decimal

@@ -6,13 +6,13 @@ import re
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen
 
 from protocol.limits import Impossible, between, matching
 from protocol.strategy import StrategySpec, default_spec
 
 PAIR: Final = re.compile(r"[A-Z0-9]{2,12}/USDT")
-PresetName = Literal["conservative", "balanced", "aggressive"]
+PresetName = Literal["conservative", "balanced", "aggressive", "off"]
 
 # Named limits, by section and key. A key that is given beside a preset wins over it.
 PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
@@ -30,24 +30,53 @@ PRESETS: Final[dict[str, dict[str, dict[str, Any]]]] = {
 
 @frozen
 class StrategyConfig:
-    """`spec` decides; an entry must promise at least `fee_multiple` times its round trip's cost."""
+    """`spec` decides; an entry must promise at least `fee_multiple` times its round trip's cost. 0, in a backtest only,
+    switches that off."""
 
     spec: StrategySpec = field(factory=default_spec)
     fee_multiple: Decimal = field(default=Decimal(3), validator=between(0, 100))
 
 
 @frozen
+class PairQuotes:
+    """What one pair's quotes are held against, where it is another limit than everybody's."""
+
+    max_divergence_pct: Decimal | None = field(default=None, validator=between(0.01, 50, optional=True))
+    max_age_seconds: int | None = field(default=None, validator=between(1, 604_800, optional=True))
+    max_impact_pct: Decimal | None = field(default=None, validator=between(0.01, 50, optional=True))
+    min_depth_usdt: Decimal | None = field(default=None, validator=between(0, 10**12, optional=True))
+
+
+def _named_pairs(limits: dict[str, PairQuotes]) -> bool:
+    return all(PAIR.fullmatch(pair) for pair in limits)
+
+
+@frozen
 class QuotesConfig:
-    """When a quote is believed. Ages are of data: the decision's time minus the time a price was seen."""
+    """When a quote is believed. Ages are of data: the decision's time minus the time a price was seen. `pairs` has the
+    limits that are other ones for some pair."""
 
     max_divergence_pct: Decimal = field(default=Decimal(1), validator=between(0.01, 50))
     max_age_seconds: int = field(default=5400, validator=between(1, 604_800))
     max_impact_pct: Decimal = field(default=Decimal(1), validator=between(0.01, 50))
+    min_depth_usdt: Decimal = field(default=Decimal(10_000), validator=between(0, 10**12))
+    pairs: dict[str, PairQuotes] = field(
+        factory=dict, validator=matching(_named_pairs, "must be limits by pair, such as ETH/USDT")
+    )
+
+    def of(self, pair: str) -> QuotesConfig:
+        """The limits that hold for `pair`."""
+        own = self.pairs.get(pair)
+        if own is None:
+            return self
+        given = {a.name: value for a in fields(PairQuotes) if (value := getattr(own, a.name)) is not None}
+        return evolve(self, pairs={}, **given)
 
 
 @frozen
 class RiskConfig:
-    """Limits in percent of equity. Reaching a limit is a breach."""
+    """Limits in percent of equity. Reaching a limit is a breach. The preset `off`, in a backtest only, lets every entry
+    pass that there is cash for."""
 
     preset: PresetName = "balanced"
     max_drawdown_pct: Decimal = field(default=Decimal(20), validator=between(0.1, 99))
@@ -55,6 +84,11 @@ class RiskConfig:
     max_consecutive_losses: int = field(default=4, validator=between(1, 1000))
     cooldown_hours: int = field(default=6, validator=between(1, 8760))
     per_pair_exposure_pct: Decimal = field(default=Decimal(100), validator=between(0.1, 100))
+    max_market_age_hours: Decimal = field(default=Decimal(6), validator=between(0.01, 8760))
+
+    @property
+    def off(self) -> bool:
+        return self.preset == "off"
 
     def __attrs_post_init__(self) -> None:
         if self.daily_drawdown_pct >= self.max_drawdown_pct:
@@ -72,12 +106,15 @@ class EvaluationConfig:
 
 @frozen
 class PaperConfig:
-    """The paper book and how its fills are modelled. `fee_bps` is the pool's, `gas_usdt` is per swap."""
+    """The paper book and how its fills are modelled. `fee_bps` is the pool's, `gas_usdt` is per swap. `impact` is the
+    pool's own or none; `fill_at` the verified quote at the decision, or the open of the pair's next candle."""
 
     initial_usdt: Decimal = field(default=Decimal(1000), validator=between(1, 1_000_000_000))
     fee_bps: Decimal = field(default=Decimal(25), validator=between(0, 1000))
     slippage_bps: Decimal = field(default=Decimal(5), validator=between(0, 1000))
     gas_usdt: Decimal = field(default=Decimal("0.10"), validator=between(0, 1000))
+    impact: Literal["pool", "none"] = "pool"
+    fill_at: Literal["quote", "next_open"] = "quote"
 
 
 def _sorted(pairs: tuple[str, ...]) -> tuple[str, ...]:
@@ -127,7 +164,8 @@ class ServerSettings:
 
 @frozen
 class MarketSettings:
-    """Where rounds come from. `speed` is in rounds per second, None for "max". Paths are of CSV files, by pair."""
+    """Where rounds come from. `speed` is in rounds per second, None for "max". Paths are of CSV files: candles and
+    independent prices by pair, outside series by name."""
 
     kind: Literal["demo", "replay"] = "demo"
     speed: float | None = field(
@@ -140,6 +178,7 @@ class MarketSettings:
     )
     replay: dict[str, str] = field(factory=dict)
     reference: dict[str, str] = field(factory=dict)
+    series: dict[str, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if self.kind == "replay" and not self.replay:
