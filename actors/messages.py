@@ -14,7 +14,7 @@ from actors.risk_engine.state import RiskState
 from actors.tower import Ask
 from actors.turn import Turn
 from protocol.errors import Outage, Refusal
-from protocol.events import EntryType, QuoteRejected, Row, Trade
+from protocol.events import EntryType, OrderPlaced, QuoteRejected, Row, Trade
 from protocol.market import Round, Tick
 from protocol.orders import Order, Quote
 from protocol.settings import AgentConfig
@@ -118,12 +118,22 @@ class Assess(Ask[RiskState]):
 
 
 @frozen
-class Execute(Ask[Refusal | Trade]):
-    """Fill a judged order at its verified quote."""
+class Execute(Ask[Refusal | Trade | OrderPlaced]):
+    """Fill a judged order at its verified quote, or have it wait for the next open."""
 
     turn: Turn
     order: Order
     quote: Quote
+    at: datetime
+
+
+@frozen
+class FillPlaced(Ask[Refusal | Trade]):
+    """The next candle is there: fill the order that waited for its open."""
+
+    turn: Turn
+    placed: OrderPlaced
+    tick: Tick
     at: datetime
 
 

@@ -152,9 +152,9 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
-    for kind in (Condition, StrategyParams, StrategySpec, PairQuotes):  # None there says "not given"
-        nones = {a.name: override(omit_if_default=True) for a in fields(kind) if a.default is None}
-        converter.register_unstructure_hook(kind, make_dict_unstructure_fn(kind, converter, **nones))  # type: ignore[arg-type]
+    for part in (Condition, StrategyParams, StrategySpec, PairQuotes):  # None there says "not given"
+        nones = {a.name: override(omit_if_default=True) for a in fields(part) if a.default is None}
+        converter.register_unstructure_hook(part, make_dict_unstructure_fn(part, converter, **nones))  # type: ignore[arg-type]
     for row in (*EVENTS, *FACTS):
         renames = {
             a.name: override(rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in _OMITTED)

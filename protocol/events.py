@@ -251,9 +251,7 @@ class RoundSettled:
     series: dict[str, Reading] = Factory(dict)
 
 
-Fact = (
-    Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled
-)
+Fact = Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled
 Row = Event | Fact
 EVENTS: tuple[type[Event], ...] = (
     Snapshot, Trade, JournalEntry, RiskVeto, StatusChange, QuoteRejected, TwakBlock, Promotion, Demotion

@@ -16,18 +16,13 @@ def booked(amount: Decimal) -> Decimal:
     >>> booked(Decimal("1E+3")), booked(Decimal("0.123456785")), booked(Decimal("2.50"))
     (Decimal('1000'), Decimal('0.12345678'), Decimal('2.5'))
     """
-    return _plain(amount.quantize(PLACES, ROUND_HALF_EVEN))
+    # Adding a zero of exponent 0 writes 1E+3 out and leaves 2.5 alone.
+    return amount.quantize(PLACES, ROUND_HALF_EVEN).normalize() + ZERO
 
 
 def booked_down(amount: Decimal) -> Decimal:
     """As `booked`, but towards zero: for quantities, so that what was bought can be sold."""
-    return _plain(amount.quantize(PLACES, ROUND_DOWN))
-
-
-def _plain(amount: Decimal) -> Decimal:
-    short = amount.normalize()
-    exponent = short.as_tuple().exponent
-    return short.quantize(Decimal(1)) if isinstance(exponent, int) and exponent > 0 else short + ZERO
+    return amount.quantize(PLACES, ROUND_DOWN).normalize() + ZERO
 
 
 def usdt(amount: Decimal) -> str:

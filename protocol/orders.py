@@ -45,6 +45,7 @@ class Quote:
     max_age_seconds: int
     max_impact_fraction: Decimal
     max_divergence_fraction: Decimal
+    min_depth_usdt: Decimal
     reference_venue: str | None = None
     reference_price: Decimal | None = None
     reference_age_seconds: Decimal | None = None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from actors.market_feed.series import open_series
 from attrs import frozen
 
 from actors.journal.store import FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
@@ -23,7 +24,7 @@ from protocol.codec import decode_row
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Genesis
 from protocol.settings import AgentConfig, MarketSettings
-from server.settings import Settings, agent_config, differences
+from server.settings import Offer, Settings, agent_config, differences
 
 log = logging.getLogger("forestay.market")
 
@@ -82,7 +83,7 @@ def boot(settings: Settings) -> Booted:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
         market = make_market(settings.machine.market, None)
-        return Booted(path, log_id, market, agent_config(settings.agent, market.pairs))
+        return Booted(path, log_id, market, agent_config(settings.agent, Offer.of(market)))
     genesis, config_1 = first
     assert isinstance(genesis, Genesis), "a log's first row is its genesis"
     if genesis.layout != LAYOUT:
@@ -104,8 +105,10 @@ def boot(settings: Settings) -> Booted:
 
 def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Market:
     """The market of the settings; a demo without a seed has the log's, or draws one."""
-    if settings.kind == "demo" and (settings.replay or settings.reference):
-        raise UserError('market.kind = "demo": files are given under market.replay or market.reference; use "replay"')
+    if settings.kind == "demo" and (settings.replay or settings.reference or settings.series):
+        raise UserError(
+            'market.kind = "demo": files are given under market.replay, .reference or .series; use "replay"'
+        )
     if settings.kind == "replay":
         if settings.seed is not None:
             raise UserError("market.seed: only the demo market has one")
@@ -113,10 +116,11 @@ def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Mark
             raise UserError(f"market.reference: {unknown[0]} is not among the replayed pairs")
         files = {pair: open_candles(Path(name), pair) for pair, name in settings.replay.items()}
         references = {pair: open_candles(Path(name), pair) for pair, name in settings.reference.items()}
-        for file in (*files.values(), *references.values()):
+        series = {name: open_series(Path(path), name) for name, path in settings.series.items()}
+        for file in (*files.values(), *references.values(), *series.values()):
             for note in file.notes:
                 log.warning("%s: %s", file.path, note)
-        return ReplayMarket(files, references)
+        return ReplayMarket(files, references, series)
     seed = settings.seed
     if seed is None:
         known = pinned if pinned and pinned.get("kind") == "demo" else None

@@ -34,7 +34,7 @@ from server.door.app import Door, make_app
 from server.door.gate import LOOPBACK, Gate
 from server.door.stream import Behind, follow
 from server.notes import line
-from server.settings import Settings, reached_at
+from server.settings import Offer, Settings, reached_at
 
 log = logging.getLogger("forestay")
 STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
@@ -108,7 +108,7 @@ class _Daemon:
             agent=self._settings.agent,
             log_id=self._booted.log_id,
             market=self._booted.market.pinned,
-            pairs=self._booted.market.pairs,
+            offer=Offer.of(self._booted.market),
             board=self._board,
             reader=self._reader,
             reading=self._reading,

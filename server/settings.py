@@ -5,12 +5,14 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
 import yaml
 from attrs import fields, frozen, has
 
+from actors.ports import Market
 from protocol.codec import read_document, to_plain
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import PRESETS, AgentConfig, MachineSettings
@@ -66,15 +68,42 @@ def split(document: Document) -> Settings:
     return Settings(read_document(machine, MachineSettings), agent)
 
 
-def agent_config(given: Document, pairs: tuple[str, ...]) -> AgentConfig:
-    """The config that `given` keys, presets and defaults make; the watchlist defaults to the market's pairs.
+@frozen
+class Offer:
+    """What a market has for an agent: pairs, outside series by name, and the longest time between two candles."""
+
+    pairs: tuple[str, ...]
+    series: tuple[str, ...] = ()
+    interval: timedelta = timedelta(hours=1)
+
+    @classmethod
+    def of(cls, market: Market) -> Offer:
+        return cls(market.pairs, market.series, market.interval)
+
+
+def agent_config(given: Document, offer: Offer, *, backtest: bool = False) -> AgentConfig:
+    """The config that `given` keys, presets and defaults make; the watchlist defaults to the market's pairs. Some
+    things only a `backtest` may have.
 
     Raises InvalidSetting.
     """
-    return _watching(read_document(with_preset({"watchlist": list(pairs), **given}), AgentConfig), pairs)
+    config = _fitting(read_document(with_preset({"watchlist": list(offer.pairs), **given}), AgentConfig), offer)
+    return config if backtest else _for_a_daemon(config)
 
 
-def patched(config: AgentConfig, patch: Document, pairs: tuple[str, ...]) -> AgentConfig:
+def _for_a_daemon(config: AgentConfig) -> AgentConfig:
+    """What only a backtest may do is refused."""
+    problems = []
+    if config.risk.off:
+        problems.append('risk.preset = "off": only a backtest may switch the risk rules off')
+    if config.strategy.fee_multiple == 0:
+        problems.append("strategy.fee_multiple = 0: only a backtest may switch the fee filter off")
+    if problems:
+        raise InvalidSetting(problems)
+    return config
+
+
+def patched(config: AgentConfig, patch: Document, offer: Offer) -> AgentConfig:
     """`config` changed by an RFC 7396 merge patch. A patch that names a preset takes all of its values, but for those
     it gives itself. Raises InvalidSetting."""
     document = to_plain(config)
@@ -83,7 +112,7 @@ def patched(config: AgentConfig, patch: Document, pairs: tuple[str, ...]) -> Age
         for section, keys in PRESETS["balanced"].items():
             for key in keys:
                 document[section].pop(key, None)
-    made = _watching(read_document(with_preset(_merged(document, patch)), AgentConfig), pairs)
+    made = _for_a_daemon(_fitting(read_document(with_preset(_merged(document, patch)), AgentConfig), offer))
     if made.paper.initial_usdt != config.paper.initial_usdt:
         wanted, began = made.paper.initial_usdt, config.paper.initial_usdt
         raise InvalidSetting([f"paper.initial_usdt = {wanted}: the book began with {began}, for good"])
@@ -123,9 +152,22 @@ def _lenient(given: Document, config: AgentConfig) -> AgentConfig:
     return read_document(_merged(to_plain(config), given), AgentConfig)
 
 
-def _watching(config: AgentConfig, pairs: tuple[str, ...]) -> AgentConfig:
-    if missing := [pair for pair in config.watchlist if pair not in pairs]:
-        raise InvalidSetting([f"watchlist = {missing!r}: this market has {', '.join(pairs)}"])
+def _fitting(config: AgentConfig, offer: Offer) -> AgentConfig:
+    """What the market does not have cannot be decided on."""
+    problems = []
+    if missing := [pair for pair in config.watchlist if pair not in offer.pairs]:
+        problems.append(f"watchlist = {missing!r}: this market has {', '.join(offer.pairs)}")
+    for path, condition in config.strategy.spec.located():
+        if condition.name is not None and condition.name not in offer.series:
+            has_series = ", ".join(offer.series) or "no series: give it a CSV file under [market.series]"
+            problems.append(f"strategy.spec.{path}.name = {condition.name!r}: this market has {has_series}")
+    limit, apart = config.risk.max_market_age_hours, offer.interval / timedelta(hours=1)
+    if not config.risk.off and limit < apart:
+        problems.append(
+            f"risk.max_market_age_hours = {limit}: this market's candles are {apart:g} h apart, so no entry could pass"
+        )
+    if problems:
+        raise InvalidSetting(problems)
     return config
 
 
@@ -147,7 +189,7 @@ def _anchored(document: Document, folder: Path) -> Document:
     if isinstance(result.get("data_dir"), str):
         result["data_dir"] = str(folder / result["data_dir"])
     market = result.get("market")
-    for files in (market.get("replay"), market.get("reference")) if isinstance(market, dict) else ():
+    for files in map(market.get, ("replay", "reference", "series")) if isinstance(market, dict) else ():
         if isinstance(files, dict):
             files.update({pair: str(folder / name) for pair, name in files.items() if isinstance(name, str)})
     strategy = result.get("strategy")

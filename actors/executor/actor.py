@@ -7,15 +7,16 @@ from typing import Any
 from attrs import Factory, frozen
 
 from actors.executor.book import FOLDED, Book, evolve
-from actors.executor.fills import executed_entry, fill
-from actors.executor.snapshots import due, snapshot
-from actors.messages import AdoptConfig, Append, Assess, Capture, CloseRound, Execute, ReadBook
+from actors.executor.fills import done_rows, execute, fill_at_open
+from actors.executor.snapshots import due, mark_of, snapshot
+from actors.messages import AdoptConfig, Append, Assess, Capture, CloseRound, Execute, FillPlaced, ReadBook
 from actors.restoring import restored
 from actors.tower import Actor, Address
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
 from protocol.errors import Refusal
-from protocol.events import ConfigAdopted, Marked, Row, Trade
+from protocol.events import ConfigAdopted, Decided, Marked, OrderPlaced, Row, Trade
+from protocol.orders import entry_ref
 from protocol.settings import AgentConfig
 
 FLOOR = "Executor"
@@ -62,6 +63,8 @@ class Executor(Actor):
         match message:
             case Execute():
                 return self._execute(message)
+            case FillPlaced():
+                return self._fill(message)
             case CloseRound():
                 return await self._close(message)
             case ReadBook():
@@ -75,21 +78,27 @@ class Executor(Actor):
             case _:
                 raise TypeError(f"the Executor does not take {message!r}")
 
-    def _execute(self, asked: Execute) -> Refusal | Trade:
+    def _execute(self, asked: Execute) -> Refusal | Trade | OrderPlaced:
         self._desk.begin(asked.turn)
         desk = self._desk.now
-        trade = fill(asked.order, asked.quote, desk.book, desk.settings.paper, asked.at)
-        if isinstance(trade, Trade):
-            self._append(asked.turn, executed_entry(trade, asked.order, asked.quote), trade)
-        return trade
+        done = execute(asked.order, asked.quote, desk.book, desk.settings.paper, asked.at)
+        self._append(asked.turn, *done_rows(done, asked.order, asked.quote, desk.settings.paper))
+        return done
+
+    def _fill(self, asked: FillPlaced) -> Refusal | Trade:
+        self._desk.begin(asked.turn)
+        desk, order = self._desk.now, asked.placed.order
+        done = fill_at_open(asked.placed, asked.tick.candle, desk.book, desk.settings.paper, asked.at)
+        if isinstance(done, Refusal):  # the Strategist journals it; here it no longer waits
+            self._fold(Decided(asked.at, order.pair, order.side, done.rule, entry_ref(order, asked.at)))
+        self._append(asked.turn, *done_rows(done, order, asked.placed.quote, desk.settings.paper))
+        return done
 
     async def _close(self, asked: CloseRound) -> Book:
         """Mark, have it assessed, and take a snapshot when one is due: in this order, so that a snapshot shows what the
         risk engine has seen."""
         self._desk.begin(asked.turn)
-        trades = self._desk.now.trades
-        prices = {pair: tick.candle.close for pair, tick in asked.round.ticks.items()}
-        mark = Marked(asked.round.ts, self._desk.now.book.priced(prices).equity, prices)
+        trades, mark = self._desk.now.trades, mark_of(self._desk.now.book, asked.round)
         self._append(asked.turn, mark)
         book = self._desk.now.book
         risk = await self._risk.ask(Assess(asked.turn, (*trades, mark)))
@@ -99,7 +108,8 @@ class Executor(Actor):
 
     def _append(self, turn: Turn, *rows: Row) -> None:
         """Journal what was done here, and remember it."""
-        self._journal.tell(Append(turn, rows))
+        if rows:
+            self._journal.tell(Append(turn, rows))
         for row in rows:
             self._fold(row)
 

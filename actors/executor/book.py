@@ -1,4 +1,4 @@
-"""A book: cash and open positions of one phase, as a fold over trades and marks."""
+"""A book: cash, open positions and waiting orders of one phase, as a fold over trades and marks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from attrs import Factory, frozen
 from attrs import evolve as changed
 
-from protocol.events import ConfigAdopted, Marked, Phase, Snapshot, Trade
+from protocol.events import ConfigAdopted, Decided, Marked, OrderPlaced, Phase, Snapshot, Trade
 from protocol.money import ZERO, booked
 
 
@@ -25,50 +25,88 @@ class Position:
 
 
 @frozen
+class Mark:
+    """A pair's last close: its price, its time, and the time of the close before it."""
+
+    price: Decimal
+    at: datetime
+    before: datetime | None
+
+
+@frozen
 class Book:
-    """Equity = cash + positions at their last price. `snapshot_at` is when the last snapshot was taken."""
+    """Equity = cash + positions at their last close. `placed` are orders that wait for the next open, by pair: open
+    intents. `snapshot_at` is when the last snapshot was taken."""
 
     cash: Decimal = ZERO
     positions: dict[str, Position] = Factory(dict)
-    prices: dict[str, Decimal] = Factory(dict)
+    marks: dict[str, Mark] = Factory(dict)
+    placed: dict[str, OrderPlaced] = Factory(dict)
     phase: Phase = "paper"
     snapshot_at: datetime | None = None
 
     def worth(self, pair: str) -> Decimal:
-        """The pair's position at the last price, booked; 0 where there is none."""
+        """The pair's position at the last close, booked; 0 where there is none."""
         held = self.positions.get(pair)
-        return booked(held.qty * self.prices[pair]) if held else ZERO
+        return booked(held.qty * self.marks[pair].price) if held else ZERO
 
     @property
     def equity(self) -> Decimal:
+        if not self.positions:
+            return self.cash
         return booked(self.cash + sum((self.worth(pair) for pair in self.positions), ZERO))
 
-    def priced(self, prices: dict[str, Decimal]) -> Book:
-        return changed(self, prices={**self.prices, **prices})
+    @property
+    def entering(self) -> list[OrderPlaced]:
+        """The entries that wait for their fill: their cash is spoken for, and they count as positions."""
+        return [placed for placed in self.placed.values() if placed.order.side == "buy"]
+
+    @property
+    def free(self) -> Decimal:
+        """Cash that no waiting entry has been promised."""
+        return self.cash - sum((placed.order.size_usdt for placed in self.entering), ZERO) if self.placed else self.cash
+
+    def marked(self, prices: dict[str, Decimal], at: datetime) -> Book:
+        """The book at these closes."""
+        old = self.marks
+        new = {pair: Mark(price, at, old[pair].at if pair in old else None) for pair, price in prices.items()}
+        marks = new if len(new) == len(old) else {**old, **new}
+        return Book(self.cash, self.positions, marks, self.placed, self.phase, self.snapshot_at)
 
 
-FOLDED = (ConfigAdopted, Trade, Marked, Snapshot)
+FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked, Snapshot)
 
 
 def evolve(book: Book, row: Any) -> Book:
     """The book after a row of the log. The only way a book changes."""
     match row:
-        case Trade(side="buy"):
-            held = Position(row.pair, row.qty, booked(row.size + row.fees), row.price, row.ts)
-            return changed(
-                book,
-                cash=booked(book.cash - row.size - row.fees),
-                positions={**book.positions, row.pair: held},
-                prices={**book.prices, row.pair: book.prices.get(row.pair, row.price)},
-            )
-        case Trade(side="sell"):
-            rest = {pair: held for pair, held in book.positions.items() if pair != row.pair}
-            return changed(book, cash=booked(book.cash + row.size - row.fees), positions=rest)
-        case Marked():
-            return book.priced(row.prices)
+        case Marked() if row.phase == book.phase:
+            return book.marked(row.prices, row.ts)
+        case Trade() if row.phase == book.phase:
+            return _traded(book, row)
+        case OrderPlaced():
+            return changed(book, placed={**book.placed, row.order.pair: row})
+        case Decided() if row.pair in book.placed:  # the end of a placed order that was not filled
+            return changed(book, placed=_without(book.placed, row.pair))
         case Snapshot():
             return changed(book, snapshot_at=row.ts)
         case ConfigAdopted(version=1):
             return changed(book, cash=row.config.paper.initial_usdt)
         case _:
             return book
+
+
+def _traded(book: Book, trade: Trade) -> Book:
+    pair, placed = trade.pair, _without(book.placed, trade.pair)
+    if trade.side == "sell":
+        cash = booked(book.cash + trade.size - trade.fees)
+        return changed(book, cash=cash, positions=_without(book.positions, pair), placed=placed)
+    opened_at = trade.filled_at or trade.ts
+    held = Position(pair, trade.qty, booked(trade.size + trade.fees), trade.price, opened_at)
+    marks = book.marks if pair in book.marks else {**book.marks, pair: Mark(trade.price, opened_at, None)}
+    cash = booked(book.cash - trade.size - trade.fees)
+    return changed(book, cash=cash, positions={**book.positions, pair: held}, marks=marks, placed=placed)
+
+
+def _without(by_pair: dict[str, Any], pair: str) -> dict[str, Any]:
+    return {name: value for name, value in by_pair.items() if name != pair} if pair in by_pair else by_pair

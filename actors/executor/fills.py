@@ -6,48 +6,122 @@ from datetime import datetime
 from decimal import Decimal
 
 from actors.executor.book import Book
+from actors.quote_verifier.verify import executable_price
 from protocol.errors import Refusal
-from protocol.events import JournalEntry, Trade
+from protocol.events import JournalEntry, OrderPlaced, Row, Trade
+from protocol.market import Candle
 from protocol.money import BPS, PLACES, ZERO, booked, booked_down, pct, price, usdt
 from protocol.orders import Order, Quote, entry_ref
 from protocol.settings import PaperConfig
 
 
-def fill(order: Order, quote: Quote, book: Book, paper: PaperConfig, at: datetime) -> Trade | Refusal:
-    """Fill the order in the paper book.
+def execute(order: Order, quote: Quote, book: Book, paper: PaperConfig, at: datetime) -> Trade | OrderPlaced | Refusal:
+    """Fill a judged order at its quote, or have it wait for the next open; a Refusal where the quote no longer holds
+    or nothing would come of it."""
+    if stale := recheck(order, quote, at):
+        return stale
+    if paper.fill_at == "next_open":
+        return OrderPlaced(at, order, quote)
+    return fill(order, quote.price, book, paper, at)
 
-    A buy spends at most `order.size_usdt`, fee and gas included, so that what was judged affordable is; a sell sells
-    the whole position. The price is the quote's, made worse by the configured slippage.
+
+def fill_at_open(placed: OrderPlaced, candle: Candle, book: Book, paper: PaperConfig, at: datetime) -> Trade | Refusal:
+    """Fill a waiting order at the candle's open, with the impact that was verified for its size."""
+    order, quote, opened_at = placed.order, placed.quote, candle.opened_at
+    if stale := recheck(order, quote, opened_at):
+        return stale
+    at_price = executable_price(candle.open, quote.impact_fraction, order.side == "buy")
+    return fill(order, at_price, book, paper, at, None if opened_at == at else opened_at)
+
+
+def recheck(order: Order, quote: Quote, at: datetime) -> Refusal | None:
+    """Does the evidence still carry the order, at the moment it is acted on? It must be this order's, be for all of its
+    size, be young enough by now, and keep the limits that are written on it."""
+    if quote.order_ref != order.ref or order.size_usdt > quote.size_usdt:
+        reason = f"the quote is for {quote.order_ref} of {usdt(quote.size_usdt)}, the order is {order.ref} of "
+        return Refusal("QUOTE_MISMATCH", reason + usdt(order.size_usdt))
+    since = Decimal((at - quote.verified_at).total_seconds())
+    ages = [quote.age_seconds] + ([] if quote.reference_age_seconds is None else [quote.reference_age_seconds])
+    if (age := booked(max(ages) + since)) > quote.max_age_seconds:
+        reason = f"the quote is {age} s old by now, the limit is {quote.max_age_seconds} s"
+        return Refusal("QUOTE_STALE", reason, {"measured": age, "limit": quote.max_age_seconds})
+    measured = (
+        ("INSUFFICIENT_LIQUIDITY", quote.impact_fraction, quote.max_impact_fraction),
+        ("QUOTE_DIVERGENCE", quote.divergence_fraction or ZERO, quote.max_divergence_fraction),
+    )
+    for code, found, limit in measured:
+        if found > limit:
+            reason = f"the quote says {pct(found)} itself, the limit on it is {pct(limit)}"
+            return Refusal(code, reason, {"measured": found, "limit": limit})
+    return None
+
+
+def fill(
+    order: Order, quoted: Decimal, book: Book, paper: PaperConfig, at: datetime, filled_at: datetime | None = None
+) -> Trade | Refusal:
+    """Fill the order in the paper book at the `quoted` price, made worse by the configured slippage.
+
+    A buy spends at most `order.size_usdt`, fee and gas included, so that what was judged affordable is. A sell sells
+    the whole position: quantities are whole lots of 1e-8, rounded down when bought, so nothing is ever left over. Dust
+    is what would cost more gas than it brings: it is not bought; it is sold as long as the cash can pay for that.
     """
     fee, slip = paper.fee_bps * BPS, paper.slippage_bps * BPS
-    journal_ref = entry_ref(order, at)
     if order.side == "buy":
-        at_price = booked(quote.price * (1 + slip))
-        # What rounding size and fees may add, 1e-8 at most, is kept back.
-        budget = order.size_usdt - paper.gas_usdt - 2 * PLACES
-        qty = booked_down(budget / (1 + fee) / at_price) if at_price > 0 else ZERO
-        if qty <= 0:
-            return Refusal("dust", f"{usdt(order.size_usdt)} buys nothing after gas of {usdt(paper.gas_usdt)}")
-        size = booked(qty * at_price)
-        fees = booked(size * fee + paper.gas_usdt)
-        return Trade(at, order.pair, "buy", size, at_price, None, fees, "paper", journal_ref, qty, order.ref)
-    held = book.positions[order.pair]
-    at_price = booked(quote.price * (1 - slip))
-    size = booked(held.qty * at_price)
-    fees = booked(size * fee + paper.gas_usdt)
-    pnl = booked(size - fees - held.cost)
+        return _buy(order, booked(quoted * (1 + slip)), fee, paper.gas_usdt, at, filled_at)
+    return _sell(order, booked(quoted * (1 - slip)), book, fee, paper.gas_usdt, at, filled_at)
+
+
+def _buy(
+    order: Order, at_price: Decimal, fee: Decimal, gas: Decimal, at: datetime, filled_at: datetime | None
+) -> Trade | Refusal:
+    # What rounding size and fees may add, 1e-8 at most, is kept back.
+    budget = order.size_usdt - gas - 2 * PLACES
+    qty = booked_down(budget / (1 + fee) / at_price) if at_price > 0 else ZERO
+    if qty <= 0:
+        return Refusal("dust", f"{usdt(order.size_usdt)} buys nothing after gas of {usdt(gas)}")
+    size = booked(qty * at_price)
+    if (proceeds := booked(size * (1 - fee))) <= gas:
+        reason = f"{usdt(size)} would bring {usdt(proceeds)} when sold again, gas alone is {usdt(gas)}"
+        return Refusal("dust", reason, {"measured": proceeds, "limit": gas})
+    fees = booked(size * fee + gas)
     return Trade(
-        at, order.pair, "sell", size, at_price, pnl, fees, "paper", journal_ref, held.qty, order.ref,
-        hold_s=int((at - held.opened_at).total_seconds()), return_=booked(pnl / held.cost) if held.cost else ZERO,
+        at, order.pair, "buy", size, at_price, None, fees, "paper", entry_ref(order, at), qty, order.ref,
+        filled_at=filled_at,
     )  # fmt: skip
 
 
-def executed_entry(trade: Trade, order: Order, quote: Quote) -> JournalEntry:
-    """The trade as a colleague would note it, with the quote as evidence."""
+def _sell(
+    order: Order, at_price: Decimal, book: Book, fee: Decimal, gas: Decimal, at: datetime, filled_at: datetime | None
+) -> Trade | Refusal:
+    held = book.positions[order.pair]
+    size = booked(held.qty * at_price)
+    fees = booked(size * fee + gas)
+    if book.cash + size - fees < 0:
+        reason = f"it brings {usdt(size)}, fees and gas are {usdt(fees)} and there are {usdt(book.cash)} to pay them"
+        return Refusal("dust", reason, {"measured": size, "limit": fees})
+    pnl = booked(size - fees - held.cost)
+    return Trade(
+        at, order.pair, "sell", size, at_price, pnl, fees, "paper", entry_ref(order, at), held.qty, order.ref,
+        hold_s=int(((filled_at or at) - held.opened_at).total_seconds()),
+        return_=booked(pnl / held.cost) if held.cost else ZERO, filled_at=filled_at,
+    )  # fmt: skip
+
+
+def done_rows(done: Trade | OrderPlaced | Refusal, order: Order, quote: Quote, paper: PaperConfig) -> tuple[Row, ...]:
+    """What the executor journals of what it did; a refusal is told by who asked."""
+    if isinstance(done, Trade):
+        return (executed_entry(done, order, quote, paper.gas_usdt), done)
+    return () if isinstance(done, Refusal) else (done,)
+
+
+def executed_entry(trade: Trade, order: Order, quote: Quote, gas: Decimal) -> JournalEntry:
+    """The trade as a colleague would note it, with the quote as evidence. `gas` is the part of the fees that is no
+    pool's."""
     base = trade.pair.split("/")[0]
     verb = "Bought" if trade.side == "buy" else "Sold"
+    where = ", the open of the next candle" if trade.filled_at else ""
     text = (
-        f"{verb} {trade.qty.normalize():f} {base} for {usdt(trade.size)} at {price(trade.price)} "
+        f"{verb} {trade.qty.normalize():f} {base} for {usdt(trade.size)} at {price(trade.price)}{where} "
         f"(fees {usdt(trade.fees)}) because {order.reason}."
     )
     if trade.pnl is not None:
@@ -58,7 +132,8 @@ def executed_entry(trade: Trade, order: Order, quote: Quote) -> JournalEntry:
     return JournalEntry(
         trade.ts, trade.journal_ref, "EXECUTED", (trade.side, trade.pair), text,
         {"order_ref": order.ref, "pair": trade.pair, "side": trade.side, "size": trade.size, "price": trade.price,
-         "qty": trade.qty, "fees": trade.fees, "pnl": trade.pnl, "quote": evidence(quote)},
+         "qty": trade.qty, "fees": trade.fees, "swap_fee": booked(trade.fees - gas), "gas": gas, "pnl": trade.pnl,
+         "quote": evidence(quote)},
     )  # fmt: skip
 
 
@@ -80,5 +155,5 @@ def evidence(quote: Quote) -> dict[str, object]:
         "reference_age_seconds": quote.reference_age_seconds, "divergence": quote.divergence_fraction,
         "divergence_checked": quote.divergence_fraction is not None,
         "limits": {"divergence": quote.max_divergence_fraction, "age_seconds": quote.max_age_seconds,
-                   "impact": quote.max_impact_fraction},
+                   "impact": quote.max_impact_fraction, "depth_usdt": quote.min_depth_usdt},
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""When a snapshot is due and what it says. Pure."""
+"""The mark that closes a round; when a snapshot is due and what it says. Pure."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ from datetime import datetime, timedelta
 
 from actors.executor.book import Book
 from actors.risk_engine.state import RiskState
-from protocol.events import Snapshot
+from protocol.events import Marked, Snapshot
+from protocol.market import Round
 from protocol.money import booked
+
+
+def mark_of(book: Book, round: Round) -> Marked:
+    """The book at the round's closes."""
+    prices = {pair: tick.candle.close for pair, tick in round.ticks.items()}
+    equity = book.marked(prices, round.ts).equity if book.positions else book.cash
+    return Marked(round.ts, equity, prices, book.phase)
 
 
 def due(book: Book, at: datetime, minutes: int) -> bool:
@@ -16,5 +24,7 @@ def due(book: Book, at: datetime, minutes: int) -> bool:
 
 
 def snapshot(risk: RiskState, book: Book, at: datetime) -> Snapshot:
-    """The paper book as the risk engine has just marked it."""
-    return Snapshot(at, book.equity, book.phase, booked(risk.dd_from_peak), booked(risk.daily_dd_used))
+    """The book as the risk engine has just marked it."""
+    gauge = risk.gauge(book.phase)
+    used = gauge.daily_dd_used(risk.settings.risk)
+    return Snapshot(at, book.equity, book.phase, booked(gauge.dd_from_peak), booked(used))

@@ -17,10 +17,10 @@ from actors.journal.chain import NOTHING, Head, Sealed, link
 from protocol.codec import from_json, to_json
 from protocol.times import from_wire, to_millis
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 FILE_NAME: Final = "log.sqlite3"
 # Checkpoints are a cache of folded states; another shape of states is another maker, and its checkpoints are ignored.
-MAKER: Final = "forestay-1"
+MAKER: Final = "forestay-2"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS log (

@@ -11,42 +11,44 @@ from actors.tower import Actor, Address
 from actors.turn import Draft
 from protocol.codec import from_plain, to_plain
 from protocol.events import ConfigAdopted, Row
-from protocol.settings import QuotesConfig
+from protocol.settings import AgentConfig
 
 FLOOR = "QuoteVerifier"
 
 
-def _evolve(limits: QuotesConfig, row: Row) -> QuotesConfig:
-    return row.config.quotes if isinstance(row, ConfigAdopted) else limits
+def _evolve(config: AgentConfig | None, row: Row) -> AgentConfig | None:
+    return row.config if isinstance(row, ConfigAdopted) else config
 
 
 class QuoteVerifier(Actor):
     def __init__(self, journal: Address) -> None:
         self._journal = journal
-        self._limits: Draft[QuotesConfig]
+        self._config: Draft[AgentConfig | None]
 
     async def restore(self) -> None:
-        self._limits = Draft(
+        self._config = Draft(
             await restored(
                 self._journal,
                 FLOOR,
-                QuotesConfig(),
+                None,
                 kinds=(ConfigAdopted,),
                 evolve=_evolve,
-                thaw=lambda plain: from_plain(plain, QuotesConfig),
+                thaw=lambda plain: from_plain(plain, AgentConfig),
             )
         )
 
     async def receive(self, message: Any) -> Any:
         match message:
             case Verify():
-                self._limits.begin(message.turn)
-                return verify(message.order, message.tick, self._limits.now, message.at)
+                self._config.begin(message.turn)
+                config = self._config.now
+                assert config is not None, "every log begins with a config"
+                return verify(message.order, message.tick, config, message.at)
             case AdoptConfig():
-                self._limits.begin(message.turn)
-                self._limits.now = message.config.quotes
+                self._config.begin(message.turn)
+                self._config.now = message.config
                 return None
             case Capture():
-                return to_plain(self._limits.settled)
+                return to_plain(self._config.settled)
             case _:
                 raise TypeError(f"the QuoteVerifier does not take {message!r}")

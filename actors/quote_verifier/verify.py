@@ -9,21 +9,23 @@ from protocol.events import QuoteRejected
 from protocol.market import Observation, Tick
 from protocol.money import PCT, ZERO, booked, pct, price, usdt
 from protocol.orders import Order, Quote
-from protocol.settings import QuotesConfig
+from protocol.settings import AgentConfig
 
 # Exits are let through at this many times the limits of entries: a poor quote must not keep us in a position.
 EXIT_TOLERANCE = 5
 
 
-def verify(order: Order, tick: Tick, limits: QuotesConfig, at: datetime) -> Quote | QuoteRejected:
+def verify(order: Order, tick: Tick, config: AgentConfig, at: datetime) -> Quote | QuoteRejected:
     """A quote for exactly this order, held against an independent reference, or why it is not believed.
 
-    Looked at in turn: the age of both prices, the divergence of the two mids, the price impact of the order's size.
+    Looked at in turn: the age of both prices, the divergence of the two mids, the pool's depth, and the price impact of
+    the order's size. Where paper fills are modelled without impact, a pool has no depth to run out of.
     """
-    wider = EXIT_TOLERANCE if order.side == "sell" else 1
+    limits, wider = config.quotes.of(order.pair), EXIT_TOLERANCE if order.side == "sell" else 1
     max_age = limits.max_age_seconds * wider
     max_divergence = limits.max_divergence_pct * PCT * wider
     max_impact = limits.max_impact_pct * PCT * wider
+    min_depth = booked(limits.min_depth_usdt / wider)
     pool, reference = tick.executable, tick.reference
 
     for seen in (pool, reference):
@@ -41,21 +43,26 @@ def verify(order: Order, tick: Tick, limits: QuotesConfig, at: datetime) -> Quot
             f"apart, the limit is {pct(max_divergence)}", "QUOTE_DIVERGENCE", order.ref,
         )  # fmt: skip
 
-    depth = pool.depth_usdt or ZERO
-    impact = booked(order.size_usdt / depth) if depth else Decimal(1)
-    if impact > max_impact or depth <= 0:
-        return QuoteRejected(
-            at, order.pair, "liquidity",
-            f"{usdt(order.size_usdt)} would move {pool.venue} by {pct(impact)} (it holds {usdt(depth)}), the limit is "
-            f"{pct(max_impact)}", "INSUFFICIENT_LIQUIDITY", order.ref,
-        )  # fmt: skip
+    depth, impact = pool.depth_usdt or ZERO, ZERO
+    if config.paper.impact == "pool":
+        if depth < min_depth or depth <= 0:
+            held = f"{pool.venue} holds {usdt(depth)}"
+            return _too_thin(order, f"{held}, the least it must hold is {usdt(min_depth)}", at)
+        impact = booked(order.size_usdt / depth)
+        if impact > max_impact:
+            moved = f"{usdt(order.size_usdt)} would move {pool.venue} by {pct(impact)} (it holds {usdt(depth)})"
+            return _too_thin(order, f"{moved}, the limit is {pct(max_impact)}", at)
 
     return Quote(
-        order.ref, pool.venue, executable_price(pool.price, impact, order.side == "buy"), pool.price, impact,
-        _age(pool, at), depth, max_age, max_impact, max_divergence,
+        order.ref, at, order.size_usdt, pool.venue, executable_price(pool.price, impact, order.side == "buy"),
+        pool.price, impact, _age(pool, at), depth, max_age, max_impact, max_divergence, min_depth,
         reference.venue if reference else None, reference.price if reference else None,
         _age(reference, at) if reference else None, divergence,
     )  # fmt: skip
+
+
+def _too_thin(order: Order, detail: str, at: datetime) -> QuoteRejected:
+    return QuoteRejected(at, order.pair, "liquidity", detail, "INSUFFICIENT_LIQUIDITY", order.ref)
 
 
 def executable_price(mid: Decimal, impact: Decimal, buying: bool) -> Decimal:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from attrs import frozen
 
+from actors.executor.book import Book
 from actors.risk_engine.state import RiskState
 from protocol.money import PCT, ZERO, booked
 
@@ -45,17 +46,13 @@ def evaluate(state: RiskState) -> Evaluation:
     drawdown breach ends the run.
     """
     run, config = state.run, state.settings.evaluation
-    elapsed = (state.marked_at - run.started_at) / timedelta(days=1) if state.marked_at > run.started_at else 0
-    objectives = (
-        Objective("expectancy", booked(run.expectancy), ZERO, run.expectancy > 0, None),
-        Objective(
-            "trade_floor",
-            Decimal(run.closed_trades),
-            Decimal(config.trade_floor),
-            run.closed_trades >= config.trade_floor,
-            None,
-        ),
-        ceiling("max_drawdown", state.run_drawdown, state.settings.risk.max_drawdown_pct * PCT),
+    elapsed = max(state.marked_at - run.started_at, timedelta()) / timedelta(days=1)
+    objectives = criteria(
+        run.expectancy,
+        run.closed_trades,
+        config.trade_floor,
+        state.paper.drawdown,
+        state.settings.risk.max_drawdown_pct * PCT,
     )
     window_over = elapsed >= config.eval_window_days
     if run.failed:
@@ -67,25 +64,55 @@ def evaluate(state: RiskState) -> Evaluation:
     return Evaluation(standing, booked(Decimal(elapsed)), objectives)
 
 
+def eligible(state: RiskState) -> bool:
+    """`evaluate(state).eligible`, with what is cheap to know asked first: it is asked after every mark."""
+    run, config = state.run, state.settings.evaluation
+    if run.closed_trades < config.trade_floor or run.pnl <= 0 or run.failed:
+        return False
+    if state.marked_at - run.started_at < timedelta(days=config.eval_window_days):
+        return False
+    return state.paper.drawdown < state.settings.risk.max_drawdown_pct * PCT
+
+
+def criteria(
+    expectancy: Decimal, closed_trades: int, trade_floor: int, max_drawdown: Decimal, limit: Decimal
+) -> tuple[Objective, ...]:
+    """The three criteria of a record."""
+    return (
+        Objective("expectancy", booked(expectancy), ZERO, expectancy > 0, None),
+        Objective(
+            "trade_floor", Decimal(closed_trades), Decimal(trade_floor), closed_trades >= trade_floor, None
+        ),
+        ceiling("max_drawdown", max_drawdown, limit),
+    )  # fmt: skip
+
+
 def ceiling(rule: str, current: Decimal, limit: Decimal) -> Objective:
     """An objective that must stay below its limit; reaching it is a breach."""
     return Objective(rule, booked(current), limit, current < limit, booked((limit - current) / limit))
 
 
-def limits(state: RiskState) -> tuple[Objective, ...]:
-    """Every limit of the policy with its use, for people: drawdowns as fractions, the streak as a count."""
-    risk = state.settings.risk
+def limits(state: RiskState, book: Book) -> tuple[Objective, ...]:
+    """Every limit of the policy with its use by the shown book, for people: drawdowns and shares as fractions, the
+    streak and positions as counts."""
+    risk, gauge = state.settings.risk, state.shown
+    largest = max((book.worth(pair) for pair in book.positions), default=ZERO)
+    share = largest / book.equity if book.equity > 0 else ZERO
+    exposure, open_now = risk.per_pair_exposure_pct * PCT, len(book.positions)
     return (
-        ceiling("daily_drawdown", state.daily_drawdown, risk.daily_drawdown_pct * PCT),
-        ceiling("max_drawdown", state.run_drawdown, risk.max_drawdown_pct * PCT),
+        ceiling("daily_drawdown", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT),
+        ceiling("max_drawdown", gauge.drawdown, risk.max_drawdown_pct * PCT),
+        _count("streak_limit", gauge.streak, risk.max_consecutive_losses),
+        _count("max_concurrent", open_now, state.settings.strategy.spec.params.max_concurrent, full=True),
         Objective(
-            "streak_limit",
-            Decimal(state.streak),
-            Decimal(risk.max_consecutive_losses),
-            state.streak < risk.max_consecutive_losses,
-            None,
+            "per_pair_exposure", booked(share), exposure, share <= exposure, booked((exposure - share) / exposure)
         ),
-    )
+    )  # fmt: skip
+
+
+def _count(rule: str, current: int, limit: int, *, full: bool = False) -> Objective:
+    """A count below its limit, or (`full`) up to it."""
+    return Objective(rule, Decimal(current), Decimal(limit), current < limit or (full and current == limit), None)
 
 
 def as_plain(objective: Objective) -> dict[str, Any]:

@@ -2,93 +2,167 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
+
+from attrs import frozen
 
 from actors.executor.book import Book
-from actors.risk_engine.evaluation import evaluate
-from actors.risk_engine.state import Block, RiskState, evolve
+from actors.risk_engine.evaluation import eligible, evaluate
+from actors.risk_engine.state import Block, Gauge, RiskState, evolve
 from protocol.errors import Refusal
-from protocol.events import JournalEntry, RiskVeto, Row, RunFailed, RunStarted, StatusChange
+from protocol.events import JournalEntry, LockLifted, RiskVeto, Row, RunFailed, RunStarted, StatusChange
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, booked, pct, usdt
 from protocol.orders import Order, entry_ref, named
 from protocol.times import next_midnight, to_wire
 
+# --- before an entry
+
+
+@frozen
+class Entry:
+    """What a rule is asked about: an order that would open a position, the book it is for, and that book's gauge."""
+
+    state: RiskState
+    gauge: Gauge
+    order: Order
+    book: Book
+    at: datetime
+
+
+@frozen
+class Check:
+    """One rule's answer. `reason` says why the order may not pass; None where it may. `headroom` is how far the measured
+    value is from the limit, as a fraction of it; None for counts."""
+
+    rule: str
+    measured: Decimal
+    limit: Decimal
+    reason: str | None
+    headroom: Decimal | None
+    until: datetime | None = None
+
 
 def judge(state: RiskState, order: Order, book: Book, at: datetime) -> Refusal | None:
     """Why this order may not pass, or None. The first rule that objects answers; an exit passes always."""
+    for check in checks(state, order, book, at):
+        if check.reason is not None:
+            until = {"until": to_wire(check.until)} if check.until else {}
+            return Refusal(check.rule, check.reason, {"measured": check.measured, "limit": check.limit, **until})
+    return None
+
+
+def checks(state: RiskState, order: Order, book: Book, at: datetime) -> list[Check]:
+    """What every rule says to this order, in their order; none is asked about an exit."""
     if order.side == "sell":
-        return None
-    return (
-        _max_drawdown(state, at)
-        or _daily_drawdown(state, at)
-        or _streak_limit(state, at)
-        or _max_concurrent(state, book)
-        or _per_pair_exposure(state, order, book)
-        or _insufficient_funds(order, book)
-    )
+        return []
+    entry = Entry(state, state.gauge(book.phase), order, book, at)
+    return [rule(entry) for rule in (ALWAYS if state.settings.risk.off else RULES)]
 
 
-def _max_drawdown(state: RiskState, at: datetime) -> Refusal | None:
-    block = state.blocked
-    if block is None or at >= block.until:
-        return None
+def _max_drawdown(entry: Entry) -> Check:
+    """From the risk peak. Reached once, it ends the run, and entries wait for the next UTC midnight."""
+    block = entry.state.blocked if entry.book.phase == "paper" else None
+    if block is None or entry.at >= block.until:
+        return _below("max_drawdown", entry.gauge.drawdown, entry.state.settings.risk.max_drawdown_pct * PCT)
     reason = (
         f"a run fell {pct(block.measured)} from its peak, its limit was {pct(block.limit)}; entries wait until "
         f"{to_wire(block.until)}"
     )
-    return Refusal("max_drawdown", reason, _measured(block))
+    return _blocked("max_drawdown", block, reason)
 
 
-def _daily_drawdown(state: RiskState, at: datetime) -> Refusal | None:
-    if not state.daily_breached or at.date() != state.day:
-        return None
-    limit, until = state.settings.risk.daily_drawdown_pct * PCT, next_midnight(at)
+def _daily_drawdown(entry: Entry) -> Check:
+    """From the UTC day's opening equity. Reached once, entries wait for the next UTC midnight."""
+    gauge, limit = entry.gauge, entry.state.settings.risk.daily_drawdown_pct * PCT
+    if entry.at.date() != gauge.day:
+        return _below("daily_drawdown", Decimal(0), limit)
+    if not gauge.daily_breached:
+        return _below("daily_drawdown", gauge.daily_drawdown, limit)
+    until = next_midnight(entry.at)
     reason = (
-        f"today's drawdown reached its limit of {pct(limit)} (now {pct(state.daily_drawdown)}); entries wait until "
+        f"today's drawdown reached its limit of {pct(limit)} (now {pct(gauge.daily_drawdown)}); entries wait until "
         f"{to_wire(until)}"
     )
-    data = {"measured": booked(state.daily_drawdown), "limit": limit, "until": to_wire(until)}
-    return Refusal("daily_drawdown", reason, data)
+    measured = booked(gauge.daily_drawdown)
+    return Check("daily_drawdown", measured, limit, reason, _headroom(measured, limit), until)
 
 
-def _streak_limit(state: RiskState, at: datetime) -> Refusal | None:
-    block = state.cooldown
-    if block is None or at >= block.until:
-        return None
+def _streak_limit(entry: Entry) -> Check:
+    """Closed trades in a row that gained nothing. Reached, entries wait for the cooldown."""
+    block = entry.gauge.cooldown
+    if block is None or entry.at >= block.until:
+        limit = Decimal(entry.state.settings.risk.max_consecutive_losses)
+        return Check("streak_limit", Decimal(0 if block else entry.gauge.streak), limit, None, None)
     reason = f"{block.measured} losses in a row, the limit is {block.limit}; entries wait until {to_wire(block.until)}"
-    return Refusal("streak_limit", reason, _measured(block))
+    return Check("streak_limit", block.measured, block.limit, reason, None, block.until)
 
 
-def _measured(block: Block) -> dict[str, Any]:
-    return {"measured": block.measured, "limit": block.limit, "until": to_wire(block.until)}
+def _stale_market(entry: Entry) -> Check:
+    """The oldest price the decision would rest on: the pair's own candle, also the one before it (after a hole the
+    indicators look across it), and the last close of every pair that is held."""
+    limit = entry.state.settings.risk.max_market_age_hours
+    marks, own = entry.book.marks, entry.order.pair
+    ages = {pair: entry.at - marks[pair].at for pair in sorted(entry.book.positions)}
+    if mark := marks.get(own):
+        before = mark.before or mark.at
+        ages[own] = max(entry.at - mark.at, mark.at - before)
+    pair = max(ages, key=lambda pair: ages[pair], default=own)
+    measured = booked(Decimal(ages.get(pair, timedelta()) / timedelta(hours=1)))
+    reason = f"nothing was heard of {pair} for {measured:.1f} h, the limit is {limit:.1f} h"
+    return Check("stale_market", measured, limit, reason if measured > limit else None, _headroom(measured, limit))
 
 
-def _max_concurrent(state: RiskState, book: Book) -> Refusal | None:
-    limit = state.settings.strategy.spec.params.max_concurrent
-    if len(book.positions) < limit:
-        return None
-    held = ", ".join(sorted(book.positions))
-    reason = f"{len(book.positions)} of at most {limit} positions are open ({held})"
-    return Refusal("max_concurrent", reason, {"measured": len(book.positions), "limit": limit})
+def _max_concurrent(entry: Entry) -> Check:
+    """Open positions, entries that wait for their fill included."""
+    limit = entry.state.settings.strategy.spec.params.max_concurrent
+    taken = sorted({*entry.book.positions, *(placed.order.pair for placed in entry.book.entering)})
+    reason = f"{len(taken)} of at most {limit} positions are open ({', '.join(taken)})" if len(taken) >= limit else None
+    return Check("max_concurrent", Decimal(len(taken)), Decimal(limit), reason, None)
 
 
-def _per_pair_exposure(state: RiskState, order: Order, book: Book) -> Refusal | None:
-    limit = state.settings.risk.per_pair_exposure_pct * PCT
-    share = (book.worth(order.pair) + order.size_usdt) / book.equity if book.equity > 0 else Decimal(1)
-    if share <= limit:
-        return None
-    reason = f"{order.pair} would be {pct(share)} of equity, the limit is {pct(limit)}"
-    return Refusal("per_pair_exposure", reason, {"measured": booked(share), "limit": limit})
+def _per_pair_exposure(entry: Entry) -> Check:
+    """What the pair would be worth after the order, as a part of equity."""
+    book, pair, limit = entry.book, entry.order.pair, entry.state.settings.risk.per_pair_exposure_pct * PCT
+    share = booked((book.worth(pair) + entry.order.size_usdt) / book.equity) if book.equity > 0 else Decimal(1)
+    reason = f"{pair} would be {pct(share)} of equity, the limit is {pct(limit)}" if share > limit else None
+    return Check("per_pair_exposure", share, limit, reason, _headroom(share, limit))
 
 
-def _insufficient_funds(order: Order, book: Book) -> Refusal | None:
-    if order.size_usdt <= book.cash:
-        return None
-    reason = f"the order is for {usdt(order.size_usdt)}, {usdt(book.cash)} are free"
-    return Refusal("insufficient_funds", reason, {"measured": order.size_usdt, "limit": book.cash})
+def _insufficient_funds(entry: Entry) -> Check:
+    """The order against the cash that is free."""
+    size, free = entry.order.size_usdt, entry.book.free
+    reason = f"the order is for {usdt(size)}, {usdt(free)} are free" if size > free else None
+    return Check("insufficient_funds", size, free, reason, _headroom(size, free))
+
+
+Rule = Callable[[Entry], Check]
+ALWAYS: Final[tuple[Rule, ...]] = (_max_concurrent, _insufficient_funds)
+RULES: Final[tuple[Rule, ...]] = (
+    _max_drawdown,
+    _daily_drawdown,
+    _streak_limit,
+    _stale_market,
+    _max_concurrent,
+    _per_pair_exposure,
+    _insufficient_funds,
+)
+
+
+def _below(rule: str, measured: Decimal, limit: Decimal) -> Check:
+    """A limit that is only ever reached at a mark."""
+    return Check(rule, booked(measured), limit, None, _headroom(measured, limit))
+
+
+def _blocked(rule: str, block: Block, reason: str) -> Check:
+    return Check(rule, block.measured, block.limit, reason, _headroom(block.measured, block.limit), block.until)
+
+
+def _headroom(measured: Decimal, limit: Decimal) -> Decimal | None:
+    return booked((limit - measured) / limit) if limit else None
 
 
 def veto_rows(refusal: Refusal, order: Order, at: datetime) -> tuple[Row, ...]:
@@ -103,36 +177,53 @@ def veto_rows(refusal: Refusal, order: Order, at: datetime) -> tuple[Row, ...]:
     )
 
 
+# --- after a mark
+
+
 def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]:
-    """What a settled mark leads to: breaches are told once, a failed run ends, its successor begins, the status follows
-    the evaluation. `before` is the state as of the previous round."""
+    """What a settled mark leads to: breaches are told once, a failed run ends, its successor begins, a demotion's lock
+    runs out, the status follows the evaluation. `before` is the state as of the previous round."""
     rows: list[Row] = []
-    run, risk = after.run, after.settings.risk
-    if after.daily_breached and not (before.daily_breached and before.day == after.day):
-        rows.append(_breach(at, "daily_drawdown", "daily", after.daily_drawdown, risk.daily_drawdown_pct * PCT))
-    if not run.failed and after.run_drawdown >= risk.max_drawdown_pct * PCT:
-        rows.append(_breach(at, "max_drawdown", "max", after.run_drawdown, risk.max_drawdown_pct * PCT))
-        measured, limit = booked(after.run_drawdown), risk.max_drawdown_pct * PCT
-        rows.append(RunFailed(at, next_midnight(at), measured, limit))
-    elif run.failed and (after.blocked is None or at >= after.blocked.until):
-        rows.append(RunStarted(at, after.version, after.equity))
+    run, risk, gauge = after.run, after.settings.risk, after.paper
+    if gauge.daily_breached and not (before.paper.daily_breached and before.paper.day == gauge.day):
+        rows.append(breach_entry(at, "daily_drawdown", "daily", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT))
+    if not run.failed:
+        limit = risk.max_drawdown_pct * PCT
+        if gauge is not before.paper and not risk.off and gauge.drawdown >= limit:
+            rows.append(breach_entry(at, "max_drawdown", "max", gauge.drawdown, limit))
+            rows.append(RunFailed(at, next_midnight(at), booked(gauge.drawdown), limit))
+    elif after.blocked is None or at >= after.blocked.until:
+        rows.append(RunStarted(at, after.version, gauge.equity))
     for row in rows:
         after = evolve(after, row)
-    trigger: Trigger = "criteria_met" if evaluate(after).eligible else "criterion_lost"
+    lock = after.lock
+    if after.status == "DEMOTED" and lock is not None and lock.until is not None and at >= lock.until:
+        return (*rows, *lifted_rows(after, f"the lock of {lock.rule} ended at {to_wire(lock.until)}", at))
+    trigger: Trigger = "criteria_met" if eligible(after) else "criterion_lost"
+    if move(after.status, trigger) is None:
+        return tuple(rows)
     return (*rows, *status_rows(after, trigger, at))
+
+
+def lifted_rows(state: RiskState, why: str, at: datetime) -> tuple[Row, ...]:
+    """A demotion's lock is over: back to paper, or straight to eligible if the paper record has all that it takes."""
+    assert state.lock is not None, "only what is locked can be lifted"
+    lifted = LockLifted(at, state.lock.demotion)
+    trigger: Trigger = "lock_lifted_with_criteria_met" if eligible(state) else "lock_lifted"
+    return (lifted, *status_rows(evolve(state, lifted), trigger, at, why))
 
 
 def config_rows(state: RiskState, version: int, at: datetime) -> tuple[Row, ...]:
     """What a new config leads to: a lost eligibility and a fresh run."""
-    return (*status_rows(state, "config_changed", at), RunStarted(at, version, state.equity))
+    return (*status_rows(state, "config_changed", at), RunStarted(at, version, state.paper.equity))
 
 
-def status_rows(state: RiskState, trigger: Trigger, at: datetime) -> tuple[Row, ...]:
+def status_rows(state: RiskState, trigger: Trigger, at: datetime, why: str = "") -> tuple[Row, ...]:
     """The entry and the event of the move that `trigger` makes, if it makes one."""
     to = move(state.status, trigger)
     if to is None:
         return ()
-    reason = _why(state, trigger)
+    reason = why or _why(state, trigger)
     text = f"Status {state.status} -> {to}: {reason}."
     data: dict[str, Any] = {"from": state.status, "to": to, "trigger": trigger}
     ref = named("jrn", at, "status", state.status, to)
@@ -155,7 +246,7 @@ def _why(state: RiskState, trigger: Trigger) -> str:
     return f"a criterion was lost: {missed or found.state}"
 
 
-def _breach(at: datetime, rule: str, breach: str, measured: Decimal, limit: Decimal) -> JournalEntry:
+def breach_entry(at: datetime, rule: str, breach: str, measured: Decimal, limit: Decimal) -> JournalEntry:
     until = next_midnight(at)
     text = (
         f"Drawdown limit reached ({rule}): {pct(measured)}, the limit is {pct(limit)}. "

@@ -9,28 +9,23 @@ from typing import Any
 from attrs import evolve as changed
 from attrs import field, frozen
 
-from protocol.events import ConfigAdopted, Marked, RunFailed, RunStarted, Status, StatusChange, Trade
+from protocol.events import (
+    Breach,
+    ConfigAdopted,
+    Demotion,
+    LockLifted,
+    Marked,
+    Phase,
+    RunFailed,
+    RunStarted,
+    Status,
+    StatusChange,
+    Trade,
+)
 from protocol.money import PCT, ZERO
-from protocol.settings import AgentConfig
+from protocol.settings import AgentConfig, RiskConfig
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@frozen
-class Run:
-    """One evaluation run: what has been proved since it began. `peak` is the risk peak."""
-
-    version: int
-    started_at: datetime
-    peak: Decimal
-    closed_trades: int = 0
-    pnl: Decimal = ZERO
-    failed: bool = False
-
-    @property
-    def expectancy(self) -> Decimal:
-        """Mean pnl of the closed trades after fees, USDT; 0 before the first."""
-        return self.pnl / self.closed_trades if self.closed_trades else ZERO
 
 
 @frozen
@@ -43,28 +38,30 @@ class Block:
 
 
 @frozen
-class RiskState:
-    """Status, limits in use and evaluation. `opening` is the day's: equity at the last mark before 00:00 UTC."""
+class Gauge:
+    """One book as the limits measure it, mark by mark.
 
-    status: Status = "PAPER"
-    version: int = 0
-    config: AgentConfig | None = None
+    `peak` is the highest equity ever, `risk_peak` the one that the rule `max_drawdown` measures from: it restarts with
+    a new evaluation run (paper) or a re-approval (live). `opening` is the day's: equity at the last mark before 00:00
+    UTC. A losing streak leaves a `cooldown`; a win does not shorten it.
+
+    >>> gauge = Gauge.opened(Decimal(1000))
+    >>> gauge.peak, gauge.drawdown
+    (Decimal('1000'), Decimal('0'))
+    """
+
     equity: Decimal = ZERO
     peak: Decimal = ZERO
+    risk_peak: Decimal = ZERO
     day: date = date(1970, 1, 1)
     opening: Decimal = ZERO
-    marked_at: datetime = _NEVER
-    streak: int = 0
-    cooldown: Block | None = None  # after a losing streak; a win does not shorten it
     daily_breached: bool = False
-    blocked: Block | None = None  # since the last run that failed
-    run: Run = field(default=Run(0, _NEVER, ZERO))
+    streak: int = 0
+    cooldown: Block | None = None
 
-    @property
-    def settings(self) -> AgentConfig:
-        """The config in force; every log begins with one."""
-        assert self.config is not None, "a log's second row is its config"
-        return self.config
+    @classmethod
+    def opened(cls, equity: Decimal, day: date = date(1970, 1, 1)) -> Gauge:
+        return cls(equity, equity, equity, day, equity)
 
     @property
     def dd_from_peak(self) -> Decimal:
@@ -72,18 +69,80 @@ class RiskState:
         return drawdown(self.peak, self.equity)
 
     @property
-    def run_drawdown(self) -> Decimal:
-        """The same by the run's own peak: what the rule `max_drawdown` measures."""
-        return drawdown(self.run.peak, self.equity)
+    def drawdown(self) -> Decimal:
+        """The same by the risk peak: what the rule `max_drawdown` measures."""
+        return drawdown(self.risk_peak, self.equity)
 
     @property
     def daily_drawdown(self) -> Decimal:
+        """(opening - equity) / opening, 0 on a day that gains."""
         return drawdown(self.opening, self.equity)
 
+    def daily_dd_used(self, risk: RiskConfig) -> Decimal:
+        """The part of today's drawdown budget that is consumed; 1 is a breach.
+
+        A day that opened at 1,000 and stands at 960 has lost 4 %; of a budget of 8 % that is half:
+
+        >>> Gauge(equity=Decimal(960), opening=Decimal(1000)).daily_dd_used(RiskConfig(daily_drawdown_pct=Decimal(8)))
+        Decimal('0.5')
+        """
+        return self.daily_drawdown / (risk.daily_drawdown_pct * PCT)
+
+
+@frozen
+class Run:
+    """One evaluation run: what has been proved since it began."""
+
+    version: int
+    started_at: datetime
+    closed_trades: int = 0
+    pnl: Decimal = ZERO
+    failed: bool = False
+
     @property
-    def daily_dd_used(self) -> Decimal:
-        """The part of today's drawdown budget that is consumed; 1 is a breach."""
-        return self.daily_drawdown / (self.settings.risk.daily_drawdown_pct * PCT)
+    def expectancy(self) -> Decimal:
+        """Mean pnl of the closed trades after fees, USDT; 0 before the first."""
+        return self.pnl / self.closed_trades if self.closed_trades else ZERO
+
+
+@frozen
+class Lock:
+    """Promotion is locked since a demotion: until `until`, or (None) until a person re-approves that `demotion`."""
+
+    rule: str
+    breach: Breach
+    until: datetime | None
+    demotion: str
+
+
+@frozen
+class RiskState:
+    """Status, both books' gauges, the evaluation, and what is locked. There is no live gauge before a promotion."""
+
+    status: Status = "PAPER"
+    version: int = 0
+    config: AgentConfig | None = None
+    marked_at: datetime = _NEVER
+    paper: Gauge = Gauge()
+    live: Gauge | None = None
+    run: Run = field(default=Run(0, _NEVER))
+    blocked: Block | None = None  # since the last run that failed
+    lock: Lock | None = None
+
+    @property
+    def settings(self) -> AgentConfig:
+        """The config in force; every log begins with one."""
+        assert self.config is not None, "a log's second row is its config"
+        return self.config
+
+    def gauge(self, phase: Phase) -> Gauge:
+        """The book's gauge; a live book that never was is measured as nothing."""
+        return self.paper if phase == "paper" else self.live or Gauge()
+
+    @property
+    def shown(self) -> Gauge:
+        """The gauge of the book that the current phase shows."""
+        return self.gauge("live" if self.status == "LIVE" else "paper")
 
     @property
     def marked(self) -> bool:
@@ -91,16 +150,16 @@ class RiskState:
         return self.marked_at > _NEVER
 
 
-def drawdown(high: Decimal, now: Decimal) -> Decimal:
-    """The fall from `high`, as a fraction of it; 0 when there is none.
+def drawdown(peak: Decimal, equity: Decimal) -> Decimal:
+    """How far `equity` is below `peak`, as a fraction; never negative.
 
-    >>> drawdown(Decimal(1000), Decimal(920)), drawdown(Decimal(1000), Decimal(1010))
-    (Decimal('0.08'), Decimal('0'))
+    >>> drawdown(Decimal(1250), Decimal(1000)), drawdown(Decimal(1000), Decimal(1250))
+    (Decimal('0.2'), Decimal('0'))
     """
-    return max(ZERO, (high - now) / high) if high > 0 else ZERO
+    return (peak - equity) / peak if equity < peak else ZERO
 
 
-FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange)
+FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Demotion, LockLifted)
 
 
 def evolve(state: RiskState, row: Any) -> RiskState:
@@ -109,60 +168,81 @@ def evolve(state: RiskState, row: Any) -> RiskState:
         case Marked():
             return _marked(state, row)
         case Trade(pnl=Decimal() as pnl):
-            return _closed(state, row.ts, pnl)
+            return _closed(state, row, pnl)
         case ConfigAdopted(version=1):
-            cash = row.config.paper.initial_usdt
-            return changed(state, version=1, config=row.config, equity=cash, peak=cash, opening=cash)
+            return changed(state, version=1, config=row.config, paper=Gauge.opened(row.config.paper.initial_usdt))
         case ConfigAdopted():
             return changed(state, version=row.version, config=row.config)
         case RunStarted():
-            return changed(state, run=Run(row.version, row.ts, row.equity))
+            paper = changed(state.paper, risk_peak=row.equity)
+            return changed(state, run=Run(row.version, row.ts), paper=paper)
         case RunFailed():
-            return changed(
-                state, run=changed(state.run, failed=True), blocked=Block(row.until, row.measured, row.limit)
-            )
+            blocked = Block(row.until, row.measured, row.limit)
+            return changed(state, run=changed(state.run, failed=True), blocked=blocked)
         case StatusChange():
             return changed(state, status=row.to)
+        case Demotion():
+            return changed(state, lock=Lock(row.rule, row.breach, row.locked_until, row.journal_ref))
+        case LockLifted():
+            return _lifted(state)
         case _:
             return state
 
 
 def _marked(state: RiskState, mark: Marked) -> RiskState:
-    today = mark.ts.date()
-    new_day = today != state.day
-    opening = state.equity if new_day else state.opening
-    fallen = drawdown(opening, mark.equity) >= state.settings.risk.daily_drawdown_pct * PCT
-    cooled = _cooled(state, mark.ts)
-    run = state.run
-    return changed(
-        state,
-        equity=mark.equity,
-        marked_at=mark.ts,
-        day=today,
-        opening=opening,
-        peak=max(state.peak, mark.equity),
-        daily_breached=fallen or (state.daily_breached and not new_day),
-        streak=0 if cooled else state.streak,
-        cooldown=None if cooled else state.cooldown,
-        run=run if mark.equity <= run.peak else changed(run, peak=mark.equity),
+    settings = state.settings
+    # What was measured under another config is measured again.
+    same_config = state.marked_at > state.run.started_at
+    paper, live = state.paper, state.live
+    if mark.phase == "live":
+        live = measured(live or Gauge.opened(mark.equity, mark.ts.date()), mark, settings.risk, same_config)
+    else:
+        paper = measured(paper, mark, settings.risk, same_config)
+    return RiskState(
+        state.status, state.version, state.config, mark.ts, paper, live, state.run, state.blocked, state.lock
     )
 
 
-def _closed(state: RiskState, at: datetime, pnl: Decimal) -> RiskState:
-    run = changed(
-        state.run,
-        closed_trades=state.run.closed_trades + 1,
-        pnl=state.run.pnl + pnl,
+def measured(gauge: Gauge, mark: Marked, risk: RiskConfig, same_config: bool) -> Gauge:
+    """The gauge after a mark; the very same one where nothing changed."""
+    equity, today, cooldown = mark.equity, mark.ts.date(), gauge.cooldown
+    cooled = cooldown is not None and mark.ts >= cooldown.until
+    if equity == gauge.equity and today == gauge.day and same_config and not cooled:
+        return gauge
+    new_day = today != gauge.day
+    opening = gauge.equity if new_day else gauge.opening
+    fallen = not risk.off and drawdown(opening, equity) >= risk.daily_drawdown_pct * PCT
+    return Gauge(
+        equity,
+        max(gauge.peak, equity),
+        max(gauge.risk_peak, equity),
+        today,
+        opening,
+        fallen or (gauge.daily_breached and not new_day),
+        0 if cooled else gauge.streak,
+        None if cooled else cooldown,
     )
-    before, cooldown = (0, None) if _cooled(state, at) else (state.streak, state.cooldown)
+
+
+def _closed(state: RiskState, trade: Trade, pnl: Decimal) -> RiskState:
+    gauge, risk = state.gauge(trade.phase), state.settings.risk
+    cooldown = gauge.cooldown
+    cooled = cooldown is not None and trade.ts >= cooldown.until
+    before, cooldown = (0, None) if cooled else (gauge.streak, cooldown)
     streak = 0 if pnl > 0 else before + 1
-    risk = state.settings.risk
-    if streak >= risk.max_consecutive_losses:
-        until = max(at + timedelta(hours=risk.cooldown_hours), cooldown.until if cooldown else at)
+    if not risk.off and streak >= risk.max_consecutive_losses:
+        until = max(trade.ts + timedelta(hours=risk.cooldown_hours), cooldown.until if cooldown else trade.ts)
         cooldown = Block(until, Decimal(streak), Decimal(risk.max_consecutive_losses))
-    return changed(state, run=run, streak=streak, cooldown=cooldown)
+    gauge = changed(gauge, streak=streak, cooldown=cooldown)
+    if trade.phase == "live":
+        return changed(state, live=gauge)
+    run = changed(state.run, closed_trades=state.run.closed_trades + 1, pnl=state.run.pnl + pnl)
+    return changed(state, run=run, paper=gauge)
 
 
-def _cooled(state: RiskState, at: datetime) -> bool:
-    """A cooldown is over: the streak counts from zero again."""
-    return state.cooldown is not None and at >= state.cooldown.until
+def _lifted(state: RiskState) -> RiskState:
+    """A re-approval also lets the live book's drawdown be measured from where it stands."""
+    lock, live = state.lock, state.live
+    if lock is not None and lock.breach == "max" and live is not None:
+        live = changed(live, risk_peak=live.equity)
+    return changed(state, lock=None, live=live)

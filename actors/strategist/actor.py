@@ -15,7 +15,6 @@ from attrs import Factory, define, field, frozen
 from attrs import evolve as changed
 
 from actors.executor.book import Book
-from actors.executor.book import evolve as evolve_book
 from actors.journal.store import LAYOUT
 from actors.messages import (
     AdoptConfig,
@@ -26,6 +25,7 @@ from actors.messages import (
     CloseRound,
     ConductRound,
     Execute,
+    FillPlaced,
     Judge,
     ReadBook,
     ReadCursor,
@@ -36,8 +36,9 @@ from actors.messages import (
 )
 from actors.restoring import restored
 from actors.strategist import outcomes
-from actors.strategist.outcomes import Outcomes, skipped, told
-from actors.strategist.signals import PairView, stand_aside, too_dear
+from actors.strategist.conduct import Conductor, Step, gap_entry
+from actors.strategist.outcomes import Outcomes
+from actors.strategist.signals import PairView
 from actors.tower import Actor, Address
 from actors.turn import Turn
 from protocol.codec import from_plain, to_plain
@@ -48,14 +49,12 @@ from protocol.events import (
     Decided,
     Genesis,
     JournalEntry,
-    QuoteRejected,
     RoundSettled,
     Row,
     Trade,
 )
-from protocol.market import Gap, Round, Tick
-from protocol.money import PCT, booked
-from protocol.orders import Order, entry_ref, named
+from protocol.market import Reading, Round, Tick
+from protocol.orders import named
 from protocol.settings import AgentConfig
 from protocol.strategy import StrategySpec
 from protocol.times import from_wire, to_wire
@@ -114,9 +113,16 @@ class _Memory:
 
     @classmethod
     def thawed(cls, plain: dict[str, Any]) -> _Memory:
-        views = {pair: PairView.thawed(view) for pair, view in plain["views"].items()}
-        seen = plain["seen"]
-        return cls(from_plain(plain["mind"], _Mind), views, from_wire(seen) if seen else None)
+        mind, seen = from_plain(plain["mind"], _Mind), plain["seen"]
+        memory = cls(mind, {}, from_wire(seen) if seen else None)
+        memory.views = {pair: PairView.thawed(view, memory.spec) for pair, view in plain["views"].items()}
+        return memory
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        views = {pair: view.state for pair, view in self.views.items()}
+        return {"mind": self.mind, "views": views, "seen": self.seen}
 
     @property
     def config(self) -> AgentConfig:
@@ -127,7 +133,7 @@ class _Memory:
     def spec(self) -> StrategySpec:
         return self.config.strategy.spec
 
-    def see(self, ts: datetime, ticks: dict[str, Tick]) -> None:
+    def see(self, ts: datetime, ticks: dict[str, Tick], series: dict[str, Reading]) -> None:
         """Take in a round's candles; a round that is tried again was already seen."""
         if self.seen is not None and ts <= self.seen:
             return
@@ -135,7 +141,7 @@ class _Memory:
         for pair, tick in ticks.items():
             if pair not in self.views:
                 self.views[pair] = PairView.of(self.spec)
-            self.views[pair].see(tick.candle.close)
+            self.views[pair].see(tick.candle, series)
 
     def fold(self, row: Row) -> _Memory:
         """A row of the log, when the state is restored."""
@@ -144,7 +150,7 @@ class _Memory:
         else:
             self.mind = self.mind.after(row)
         if isinstance(row, RoundSettled):
-            self.see(row.ts, row.ticks)
+            self.see(row.ts, row.ticks, row.series)
         return self
 
     def adopt(self, row: ConfigAdopted) -> None:
@@ -213,26 +219,37 @@ class Strategist(Actor):
     # --- turns
 
     async def _round(self, round: Round) -> Outage | None:
-        """Decide a round: the candles are seen, each pair in name order is decided, the book is closed."""
-        turn, mind, book = Turn(), self._memory.mind, self._book
-        self._memory.see(round.ts, round.ticks)
-        self._append(turn, *(_gap_entry(gap, round.ts) for gap in round.gaps))
-        for row in self._append(turn, *outcomes.overdue(mind.outcomes, round.ts)):
-            mind = mind.after(row)
-        book = book.priced({pair: tick.candle.close for pair, tick in round.ticks.items()})
-        for pair, tick in round.ticks.items():
-            order = self._wish(pair, book, round.ts)
-            if order is None:
-                continue
-            for row in await self._pursue(turn, order, tick, book, mind, round.ts):
-                mind, book = mind.after(row), evolve_book(book, row)
-        closed = await self._executor.ask(CloseRound(turn, round))
-        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps)
+        """Decide a round: the candles are seen, the conductor's wishes are carried to the older floors."""
+        turn, memory = Turn(), self._memory
+        memory.see(round.ts, round.ticks, round.series)
+        conductor = Conductor(turn, round, memory.config, memory.views, self._book, memory.mind.outcomes)
+        steps, answer = conductor.steps(), None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as end:
+                book = end.value
+                break
+            answer = await self._carried(step)
+        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series)
         if outage := await self._settle(turn, last):
             return outage
-        self._memory.mind, self._book = mind.after(last), closed
+        memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
+        self._book = book
         await self._checkpoint()
         return None
+
+    async def _carried(self, step: Step) -> Any:
+        """What the conductor wants of another floor; the floor's answer."""
+        match step:
+            case Append():
+                return self._journal.tell(step)
+            case Verify():
+                return await self._quotes.ask(step)
+            case Judge():
+                return await self._risk.ask(step)
+            case Execute() | FillPlaced() | CloseRound():
+                return await self._executor.ask(step)
 
     async def _skip(self, round: Round, reason: str) -> Outage | None:
         turn = Turn()
@@ -241,8 +258,8 @@ class Strategist(Actor):
         entry = JournalEntry(round.ts, ref, "SKIPPED", ("crash",), text, {"pairs": list(round.ticks)})
         # Its candles are left out for good, unless the views have taken them in: then a refold must, too.
         seen = self._memory.seen is not None and self._memory.seen >= round.ts
-        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, round.gaps)
-        if outage := await self._settle(turn, *(_gap_entry(gap, round.ts) for gap in round.gaps), entry, last):
+        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, round.gaps, round.series)
+        if outage := await self._settle(turn, *(gap_entry(gap, round.ts) for gap in round.gaps), entry, last):
             return outage
         self._memory.mind = self._memory.mind.after(last)
         return None
@@ -285,45 +302,6 @@ class Strategist(Actor):
         self._memory.mind = mind.after(entry)
         return None
 
-    # --- a decision
-
-    def _wish(self, pair: str, book: Book, at: datetime) -> Order | None:
-        """What the strategy wants of this pair now: to leave a position it holds, or to enter one it does not."""
-        view, spec = self._memory.views[pair], self._memory.spec
-        if held := book.positions.get(pair):
-            if not view.meets(spec.signals.exit):
-                return None
-            ref = named("ord", at, pair, "sell")
-            return Order(ref, pair, "sell", book.worth(pair), held.qty, view.told(spec.signals.exit))
-        if pair not in self._memory.config.watchlist or not view.meets(spec.signals.entry):
-            return None
-        size = booked(book.equity * spec.params.position_size_pct * PCT)
-        return Order(named("ord", at, pair, "buy"), pair, "buy", size, None, view.told(spec.signals.entry))
-
-    async def _pursue(
-        self, turn: Turn, order: Order, tick: Tick, book: Book, mind: _Mind, at: datetime
-    ) -> tuple[Row, ...]:
-        """Take an order through its gates to its one outcome; the rows of it that a fold needs."""
-        if order.side == "buy":
-            view = self._memory.views[order.pair]
-            no = stand_aside(view, self._memory.spec) or too_dear(view, self._memory.config, order.size_usdt)
-            if no:
-                return self._append(turn, *skipped(mind.outcomes, order, no, at))
-        quote = await self._quotes.ask(Verify(turn, order, tick, at))
-        if isinstance(quote, QuoteRejected):
-            no = Refusal(quote.code, quote.detail)
-            return self._append(turn, *skipped(mind.outcomes, order, no, at), quote)
-        # From here on the outcome is another than a repeated "no": what was only counted is told first.
-        counted = self._append(turn, *told(mind.outcomes, order.pair, at))
-        veto = await self._risk.ask(Judge(turn, order, book, at))
-        if veto is not None:
-            decided = Decided(at, order.pair, order.side, veto.rule, entry_ref(order, at))
-            return (*counted, *self._append(turn, decided))
-        trade = await self._executor.ask(Execute(turn, order, quote, at))
-        if isinstance(trade, Refusal):
-            return (*counted, *self._append(turn, *skipped({}, order, trade, at)))
-        return (*counted, trade)
-
     # --- the Journal
 
     def _append(self, turn: Turn, *rows: Row) -> tuple[Row, ...]:
@@ -339,17 +317,7 @@ class Strategist(Actor):
         self._rounds += 1
         if self._rounds % CHECKPOINT_ROUNDS:
             return
-        states = {FLOOR: to_plain(self._memory)}
+        states = {FLOOR: to_plain(self._memory.state)}
         for floor in (self._quotes, self._risk, self._executor):
             states[floor.name] = await floor.ask(Capture())
         await self._journal.ask(SaveCheckpoint(states))
-
-
-def _gap_entry(gap: Gap, at: datetime) -> JournalEntry:
-    bars = "1 bar is" if gap.missing == 1 else f"{gap.missing} bars are"
-    text = (
-        f"{bars} missing for {gap.pair} between {to_wire(gap.after)} and {to_wire(gap.before)}: "
-        "nothing was decided on them."
-    )
-    data = {"pair": gap.pair, "after": to_wire(gap.after), "before": to_wire(gap.before), "missing": gap.missing}
-    return JournalEntry(at, named("jrn", at, "gap", gap.pair), "SKIPPED", ("market", "gap", gap.pair), text, data)

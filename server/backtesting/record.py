@@ -31,9 +31,9 @@ class RoundTrip:
 class Record:
     """A whole run. `curve` is (time, equity) at the begin and at each snapshot, oldest first, ending with the last
     round's; drawdowns are the worst over every round, as fractions: `max_drawdown` from the highest equity so far,
-    `daily_drawdown` from the UTC day's opening. `traded` is the sum of all executions' sizes, `executions` their number;
-    `fees` and `slippage` are of all of them, also of a position that is still open. `held_seconds` is how long each pair
-    was held. `candles` were decided in `run_s` seconds of the decision path's own time."""
+    `daily_drawdown` from the UTC day's opening. `traded` is the sum of all executions' sizes, `executions` their
+    number; `fees` and `slippage` are of all of them, also of a position that is still open. `held_seconds` is how long
+    each pair was held. `candles` were decided in `run_s` seconds of the decision path's own time."""
 
     begins: datetime
     ends: datetime

@@ -30,7 +30,7 @@ from server.door.gate import SUBPROTOCOL
 from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
 from server.door.problems import Problem
 from server.door.stream import Behind, follow
-from server.settings import patched
+from server.settings import Offer, patched
 
 log = logging.getLogger("forestay.door")
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class Door:
     agent: str
     log_id: str
     market: dict[str, Any]
-    pairs: tuple[str, ...]
+    offer: Offer
     board: Board
     reader: LogReader
     reading: Blocking
@@ -154,9 +154,9 @@ def _add_state(app: QuartTrio, door: Door) -> None:
             "last_heartbeat": door.clock(door.tower.silence()),
             "log_id": door.log_id,
             "seq": door.board.seq,
-            "market": {"kind": door.market.get("kind"), "pairs": list(door.pairs), "time": marked},
+            "market": {"kind": door.market.get("kind"), "pairs": list(door.offer.pairs), "time": marked},
             "config_version": risk.version,
-            "equity": risk.equity,
+            "equity": risk.shown.equity,
             "state": door.state(),
             "outage": None if outage is None else {"what": outage.what, "reason": outage.reason},
             "restarts": dict(door.tower.restarts),
@@ -185,7 +185,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
                 "entry_price": position.entry_price,
                 "cost": position.cost,
                 "opened_at": to_wire(position.opened_at),
-                "price": book.prices[pair],
+                "price": book.marks[pair].price,
                 "value": book.worth(pair),
                 "unrealized_pnl": booked(book.worth(pair) - position.cost),
             }
@@ -196,8 +196,8 @@ def _add_state(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/objectives")
     async def objectives(id: str) -> Response:
         door.check(id)
-        seq = door.board.seq
-        return _json([{"seq": seq} | as_plain(objective) for objective in limits(door.board.risk)], seq, door)
+        seq, found = door.board.seq, limits(door.board.risk, door.board.book)
+        return _json([{"seq": seq} | as_plain(objective) for objective in found], seq, door)
 
     @app.get("/agents/<id>/evaluation")
     async def evaluation(id: str) -> Response:
@@ -282,7 +282,7 @@ def _add_config(app: QuartTrio, door: Door) -> None:
     async def adopt_alone(change: Mapping[str, Any], text: str) -> AgentConfig:
         found_version = door.board.risk.version
         try:
-            config = patched(door.config, dict(change), door.pairs)
+            config = patched(door.config, dict(change), door.offer)
         except InvalidSetting as error:
             raise Problem(422, error.code, str(error), errors=error.problems) from None
         if config == door.config:

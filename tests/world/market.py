@@ -67,6 +67,14 @@ class Walk:
     def begins(self) -> datetime:
         return BEGINS
 
+    @property
+    def interval(self) -> timedelta:
+        return HOUR
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        return ()
+
     async def next_round(self, cursor: Any | None, /) -> Round | None:
         await trio.lowlevel.checkpoint()
         self.asked += 1
