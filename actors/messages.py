@@ -14,9 +14,9 @@ from actors.risk_engine.state import RiskState
 from actors.tower import Ask
 from actors.turn import Turn
 from protocol.errors import Outage, Refusal
-from protocol.events import EntryType, OrderPlaced, QuoteRejected, Row, Trade
+from protocol.events import EntryType, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
 from protocol.market import Round, Tick
-from protocol.orders import Order, Quote
+from protocol.orders import Order, Quote, named
 from protocol.settings import AgentConfig
 
 # --- to the Journal
@@ -209,6 +209,10 @@ class Announce(Ask[Outage | None]):
     tags: tuple[str, ...]
     text: str
     data: dict[str, Any]
+
+    def entry(self, ts: datetime, number: int) -> JournalEntry:
+        """The entry; `number` tells apart what is announced at one log time."""
+        return JournalEntry(ts, named("jrn", ts, self.type, str(number)), self.type, self.tags, self.text, self.data)
 
 
 @frozen

@@ -208,8 +208,8 @@ class Marked:
 
 @frozen
 class OrderPlaced:
-    """A judged order that waits for its fill at the next candle's open: an open intent, with its verified quote. It ends
-    in a `Trade` or in a `Decided`."""
+    """A judged order that waits for its fill at the next candle's open: an open intent, with its verified quote. It
+    ends in a `Trade` or in a `Decided`."""
 
     kind: ClassVar[str] = "placed"
     ts: datetime

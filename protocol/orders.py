@@ -29,9 +29,9 @@ class Order:
 
 @frozen
 class Quote:
-    """A price for exactly this order, verified at `verified_at`: the evidence that travels with it. `price` includes the
-    impact of the order's own size; ages are in seconds of market time. Without a second source `reference_price` is None
-    and the divergence was not checked."""
+    """A price for exactly this order, verified at `verified_at`: the evidence that travels with it. `price` includes
+    the impact of the order's own size; ages are in seconds of market time. Without a second source `reference_price` is
+    None and the divergence was not checked."""
 
     order_ref: str
     verified_at: datetime

@@ -90,8 +90,8 @@ INDICATORS: Final[dict[IndicatorName, IndicatorInfo]] = {
         (_WINDOW,),
     ),
     "breakout": IndicatorInfo(
-        "Where the close stands in the channel of the window candles before this one: 0 at their lowest low, 1 at their "
-        "highest high; above 1 it breaks out.",
+        "Where the close stands in the channel of the window candles before this one: 0 at their lowest low, 1 at "
+        "their highest high; above 1 it breaks out.",
         "channel widths",
         "window + 1",
         (_WINDOW,),

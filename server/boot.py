@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from actors.journal.store import FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, L
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
+from actors.messages import Announce
 from actors.ports import Market
 from protocol.codec import decode_row
 from protocol.errors import UserError
@@ -101,6 +103,12 @@ def boot(settings: Settings) -> Booted:
             "afresh with another data_dir."
         )
     return Booted(path, log_id, market, config_1.config)
+
+
+def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Announce:
+    """What a run says first."""
+    text = f"Started: {agent} trades {', '.join(pairs)} on paper ({kind} market)."
+    return Announce("STARTED", (kind,), text, {"version": version("forestay"), "market": kind})
 
 
 def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Market:

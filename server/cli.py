@@ -96,6 +96,7 @@ def init(path: Path, force: bool) -> None:
 @click.option(
     "--reference", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="An independent price; repeatable."
 )
+@click.option("--series", multiple=True, callback=_pair_file, metavar="NAME=CSV", help="An outside series; repeatable.")
 @click.option("--seed", type=int, help="The demo market's seed [default: drawn once, then kept].")
 @click.option("--speed", callback=_speed, metavar="N|max", help="Rounds per second [default: 8].")
 @click.option("--exit-at-end", is_flag=True, help="Stop when the replay is over.")
@@ -108,6 +109,7 @@ def run(
     market: str | None,
     replay: dict[str, str],
     reference: dict[str, str],
+    series: dict[str, str],
     seed: int | None,
     speed: float | str | None,
     exit_at_end: bool,
@@ -120,7 +122,7 @@ def run(
     flags = _given(
         data_dir=data_dir,
         server=_given(host=host, port=port),
-        market=_given(kind=kind, replay=replay, reference=reference, seed=seed, speed=speed),
+        market=_given(kind=kind, replay=replay, reference=reference, series=series, seed=seed, speed=speed),
     )
     settings = _settled(config, flags)
     from server import daemon
@@ -130,6 +132,45 @@ def run(
 
 def _given(**values: Any) -> Document:
     return {key: value for key, value in values.items() if value not in (None, {})}
+
+
+@main.command()
+@click.argument("spec")
+@click.option(
+    "--data", required=True, multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="Candles; repeatable."
+)
+@click.option(
+    "--reference", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="An independent price; repeatable."
+)
+@click.option("--series", multiple=True, callback=_pair_file, metavar="NAME=CSV", help="An outside series; repeatable.")
+@click.option("--from", "begin", metavar="TIME", help="Decide from here on; earlier candles warm the indicators up.")
+@click.option("--to", "end", metavar="TIME", help="Decide up to here, exclusive.")
+@click.option("--out-of-sample", metavar="30%", help="Run this last part of the time by itself, too.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE", help="Write a report with charts.")
+@click.option(
+    "--events", type=click.Path(path_type=Path), metavar="FILE", help="Write the stream's messages, one a line."
+)
+@click.option("--json", "as_json", is_flag=True, help="The figures and the trades as JSON.")
+@_config_option
+def backtest(config: Path | None, **given: Any) -> None:
+    """Run SPEC, a strategy file or a ready strategy's name, over candles: the daemon's own decisions, fast.
+
+    [risk], [paper], [quotes] and [evaluation] are the settings'; here, and only here, `risk.preset = "off"` and
+    `strategy.fee_multiple = 0` switch the risk rules and the fee filter off.
+    """
+    from server.backtesting.command import Asked
+    from server.backtesting.command import backtest as run_backtest
+
+    run_backtest(Asked(**given), _settled(config, {}))
+
+
+@main.command()
+@click.argument("name", required=False)
+def strategies(name: str | None) -> None:
+    """List the ready strategies, or print the one called NAME."""
+    from server.strategies import names, text
+
+    click.echo(text(name).rstrip() if name else "\n".join(names()))
 
 
 @main.command()

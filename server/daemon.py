@@ -11,7 +11,6 @@ import sys
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -29,7 +28,7 @@ from protocol.errors import UserError
 from protocol.settings import MachineSettings, ServerSettings
 from protocol.times import to_wire
 from server import bulkhead
-from server.boot import Booted, boot, only_daemon
+from server.boot import Booted, boot, only_daemon, started
 from server.door.app import Door, make_app
 from server.door.gate import LOOPBACK, Gate
 from server.door.stream import Behind, follow
@@ -75,19 +74,12 @@ class _Daemon:
         self._tower = Tower(floors(self._house()), on_fall=self._fell)
 
     def _house(self) -> House:
-        started = Announce(
-            "STARTED",
-            (self._settings.market.kind,),
-            f"Started: {self._settings.agent} trades {', '.join(self._booted.market.pairs)} on paper "
-            f"({self._settings.market.kind} market).",
-            {"version": version("forestay"), "market": self._settings.market.kind},
-        )
         founding = Founding(
             self._settings.agent,
             self._booted.market.pinned,
             self._booted.market.begins,
             self._booted.config,
-            started,
+            started(self._settings.agent, self._settings.market.kind, self._booted.market.pairs),
         )
         return House(
             log=self._booted.log,

@@ -65,8 +65,8 @@ def _demoted(
     ref = named("jrn", at, "demotion", rule)
     lock = f"until {to_wire(until)}" if until else "until a person re-approves it"
     text = (
-        f"Demoted to paper: the live book fell {pct(measured)}, the limit of {rule} is {pct(limit)}. Live positions are "
-        f"sold for USDT. Promotion is locked {lock}."
+        f"Demoted to paper: the live book fell {pct(measured)}, the limit of {rule} is {pct(limit)}. Live positions "
+        f"are sold for USDT. Promotion is locked {lock}."
     )
     data = {"rule": rule, "breach": breach, "measured": measured, "limit": limit,
             "locked_until": to_wire(until) if until else None}  # fmt: skip

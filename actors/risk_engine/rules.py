@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -35,8 +35,8 @@ class Entry:
 
 @frozen
 class Check:
-    """One rule's answer. `reason` says why the order may not pass; None where it may. `headroom` is how far the measured
-    value is from the limit, as a fraction of it; None for counts."""
+    """One rule's answer. `reason` says why the order may not pass; None where it may. `headroom` is how far the
+    measured value is from the limit, as a fraction of it; None for counts."""
 
     rule: str
     measured: Decimal
@@ -203,6 +203,22 @@ def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]
     if move(after.status, trigger) is None:
         return tuple(rows)
     return (*rows, *status_rows(after, trigger, at))
+
+
+def next_change(state: RiskState) -> datetime:
+    """The earliest time at which a paper mark of unchanged equity could lead to anything: until then `assess` has
+    nothing to say and the gauge stays the same."""
+    times = [datetime.combine(state.paper.day, datetime.min.time(), UTC) + timedelta(days=1)]
+    if state.paper.cooldown is not None:
+        times.append(state.paper.cooldown.until)
+    if state.run.failed and state.blocked is not None:
+        times.append(state.blocked.until)
+    if state.lock is not None and state.lock.until is not None:
+        times.append(state.lock.until)
+    window_ends = state.run.started_at + timedelta(days=state.settings.evaluation.eval_window_days)
+    if window_ends > state.marked_at:
+        times.append(window_ends)
+    return min(times)
 
 
 def lifted_rows(state: RiskState, why: str, at: datetime) -> tuple[Row, ...]:

@@ -7,6 +7,7 @@ tower needs a lock, and a turn that dies midway leaves nothing behind.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -115,7 +116,7 @@ class _Memory:
     def thawed(cls, plain: dict[str, Any]) -> _Memory:
         mind, seen = from_plain(plain["mind"], _Mind), plain["seen"]
         memory = cls(mind, {}, from_wire(seen) if seen else None)
-        memory.views = {pair: PairView.thawed(view, memory.spec) for pair, view in plain["views"].items()}
+        memory.views = {pair: PairView.thawed(view, memory.config.strategy) for pair, view in plain["views"].items()}
         return memory
 
     @property
@@ -140,7 +141,7 @@ class _Memory:
         self.seen = ts
         for pair, tick in ticks.items():
             if pair not in self.views:
-                self.views[pair] = PairView.of(self.spec)
+                self.views[pair] = PairView.of(self.config.strategy)
             self.views[pair].see(tick.candle, series)
 
     def fold(self, row: Row) -> _Memory:
@@ -224,13 +225,10 @@ class Strategist(Actor):
         memory.see(round.ts, round.ticks, round.series)
         conductor = Conductor(turn, round, memory.config, memory.views, self._book, memory.mind.outcomes)
         steps, answer = conductor.steps(), None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as end:
-                book = end.value
-                break
-            answer = await self._carried(step)
+        with suppress(StopIteration):
+            while True:
+                answer = await self._carried(steps.send(answer))
+        book = await self._executor.ask(CloseRound(turn, round))
         last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series)
         if outage := await self._settle(turn, last):
             return outage
@@ -248,7 +246,7 @@ class Strategist(Actor):
                 return await self._quotes.ask(step)
             case Judge():
                 return await self._risk.ask(step)
-            case Execute() | FillPlaced() | CloseRound():
+            case Execute() | FillPlaced():
                 return await self._executor.ask(step)
 
     async def _skip(self, round: Round, reason: str) -> Outage | None:
@@ -295,8 +293,7 @@ class Strategist(Actor):
 
     async def _announce(self, asked: Announce) -> Outage | None:
         mind = self._memory.mind
-        ref = named("jrn", mind.ts, asked.type, str(mind.notes))
-        entry = JournalEntry(mind.ts, ref, asked.type, asked.tags, asked.text, asked.data)
+        entry = asked.entry(mind.ts, mind.notes)
         if outage := await self._settle(Turn(), entry):
             return outage
         self._memory.mind = mind.after(entry)

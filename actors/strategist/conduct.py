@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from actors.executor.book import Book
 from actors.executor.book import evolve as evolve_book
-from actors.messages import Append, CloseRound, Execute, FillPlaced, Judge, Verify
+from actors.executor.snapshots import closes
+from actors.messages import Append, Execute, FillPlaced, Judge, Verify
 from actors.strategist import outcomes as repeated
 from actors.strategist.outcomes import Outcomes, overdue, skipped, told
 from actors.strategist.signals import PairView, reason_to_enter, reason_to_leave, stand_aside, too_dear
@@ -27,8 +27,19 @@ from protocol.orders import Order, entry_ref, named
 from protocol.settings import AgentConfig
 from protocol.times import to_wire
 
-Step = Append | Verify | Judge | Execute | FillPlaced | CloseRound
-Steps = Generator[Step, Any, Any]
+Step = Append | Verify | Judge | Execute | FillPlaced
+Steps = Generator[Step, Any, None]
+
+
+def intent(pair: str, candle: Candle, view: PairView, config: AgentConfig, book: Book) -> str | None:
+    """Why the strategy wants to leave the position it holds in this pair, or to enter one; None where it wants neither.
+    While an order waits, nothing: one open intent a pair."""
+    held = book.positions.get(pair)
+    if pair in book.placed:
+        return None
+    if held is not None:
+        return reason_to_leave(view, config.strategy.spec.params, held, candle)
+    return reason_to_enter(view) if pair in config.watchlist else None
 
 
 class Conductor:
@@ -46,9 +57,9 @@ class Conductor:
         self._book = book
         self._priced = False
 
-    def steps(self) -> Generator[Step, Any, Book]:
-        """Orders that wait are filled at the opens; then, at the closes, the pairs are decided in name order and the
-        book is closed. Returns the book after."""
+    def steps(self) -> Steps:
+        """Orders that wait are filled at the opens; then, at the closes, the pairs are decided in name order. Marking
+        the book is the carrier's next step."""
         if self._round.gaps:
             yield from self._told(*(gap_entry(gap, self._at) for gap in self._round.gaps))
         if self.outcomes:
@@ -59,8 +70,6 @@ class Conductor:
             order = self._wish(pair, tick.candle)
             if order is not None:
                 yield from self._pursue(order)
-        closed: Book = yield CloseRound(self._turn, self._round)
-        return closed
 
     def _fills(self) -> Steps:
         for pair, tick in self._round.ticks.items():
@@ -72,30 +81,21 @@ class Conductor:
     # --- a wish
 
     def _wish(self, pair: str, candle: Candle) -> Order | None:
-        """What the strategy wants of this pair now: to leave a position it holds, or to enter one it does not. While an
-        order waits, nothing: one open intent a pair."""
-        if pair in self._book.placed:
-            return None
-        held = self._book.positions.get(pair)
-        view, config = self._views[pair], self._config
-        if held is None:
-            if pair not in config.watchlist:
-                return None
-            reason = reason_to_enter(view)
-            if reason is None:
-                return None
-            size = booked(self._now.equity * config.strategy.spec.params.position_size_pct * PCT)
-            return Order(named("ord", self._at, pair, "buy"), pair, "buy", size, None, reason)
-        reason = reason_to_leave(view, config.strategy.spec.params, held, candle)
+        """What the strategy wants of this pair now."""
+        reason = intent(pair, candle, self._views[pair], self._config, self._book)
         if reason is None:
             return None
-        return Order(named("ord", self._at, pair, "sell"), pair, "sell", self._now.worth(pair), held.qty, reason)
+        if held := self._book.positions.get(pair):
+            worth = self._now.worth(pair)
+            return Order(named("ord", self._at, pair, "sell"), pair, "sell", worth, held.qty, reason)
+        size = booked(self._now.equity * self._config.strategy.spec.params.position_size_pct * PCT)
+        return Order(named("ord", self._at, pair, "buy"), pair, "buy", size, None, reason)
 
     @property
     def _now(self) -> Book:
         """The book at this round's closes; made when the first decision looks at it."""
         if not self._priced:
-            self._book = self._book.marked(_closes(self._round), self._at)
+            self._book = self._book.marked(closes(self._round), self._at)
             self._priced = True
         return self._book
 
@@ -141,10 +141,6 @@ class Conductor:
     def _fold(self, row: Row) -> None:
         self.outcomes = repeated.evolve(self.outcomes, row)
         self._book = evolve_book(self._book, row)
-
-
-def _closes(round: Round) -> dict[str, Decimal]:
-    return {pair: tick.candle.close for pair, tick in round.ticks.items()}
 
 
 def gap_entry(gap: Gap, at: datetime) -> JournalEntry:

@@ -17,8 +17,8 @@ from protocol.codec import from_plain
 from protocol.errors import Refusal
 from protocol.market import Candle, Reading
 from protocol.money import BPS, PCT, ZERO, booked, pct, price
-from protocol.settings import AgentConfig
-from protocol.strategy import AnyOrAll, Condition, IndicatorName, StrategyParams, StrategySpec
+from protocol.settings import AgentConfig, StrategyConfig
+from protocol.strategy import AnyOrAll, Condition, IndicatorName, StrategyParams
 
 EDGE_CANDLES: Final = 24
 Values = Sequence[float | None]
@@ -90,7 +90,7 @@ class PairView:
 
     indicators: dict[str, Indicator]
     series: dict[str, Condition]
-    edge: Volatility
+    edge: Volatility | None  # what the fee filter looks at; None where it is off
     entry: Signal
     exit: Signal
     regime: tuple[tuple[Condition, int, Test], ...]
@@ -103,8 +103,9 @@ class PairView:
         self._running = [indicator.update for indicator in self.indicators.values()]
 
     @classmethod
-    def of(cls, spec: StrategySpec) -> PairView:
+    def of(cls, config: StrategyConfig) -> PairView:
         """A cold one. Slots: the indicators, then the outside series."""
+        spec = config.spec
         by_key = {condition.key: condition for condition in spec.conditions}
         indicators = {key: made(c) for key, c in by_key.items() if c.indicator != "series"}
         series = {key: c for key, c in by_key.items() if c.indicator == "series"}
@@ -114,7 +115,8 @@ class PairView:
         )  # fmt: skip
         entry, exit_ = Signal.of(spec.signals.entry, slots), Signal.of(spec.signals.exit, slots)
         cold: list[float | None] = [None] * len(slots)
-        return cls(indicators, series, Volatility(EDGE_CANDLES), entry, exit_, regime, cold, cold)
+        edge = Volatility(EDGE_CANDLES) if config.fee_multiple else None
+        return cls(indicators, series, edge, entry, exit_, regime, cold, cold)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -124,13 +126,13 @@ class PairView:
         }  # fmt: skip
 
     @classmethod
-    def thawed(cls, plain: dict[str, Any], spec: StrategySpec) -> PairView:
+    def thawed(cls, plain: dict[str, Any], config: StrategyConfig) -> PairView:
         """A view with the `state` out of a checkpoint; an indicator's key says its class."""
-        view = cls.of(spec)
+        view = cls.of(config)
         for key in view.indicators:
             kind = INDICATORS[cast(IndicatorName, key.split("(")[0])]
             view.indicators[key] = from_plain(plain["indicators"][key], kind)
-        view.edge = from_plain(plain["edge"], Volatility)
+        view.edge = None if plain["edge"] is None else from_plain(plain["edge"], Volatility)
         values = list[float | None]
         view.now, view.before = from_plain(plain["now"], values), from_plain(plain["before"], values)
         view.swing = None if plain["swing"] is None else float(plain["swing"])
@@ -145,7 +147,8 @@ class PairView:
         if self.series:
             now += [_latest(condition, series, candle) for condition in self.series.values()]
         self.now = now
-        self.swing = self.edge.update(close, candle)
+        if self.edge is not None:
+            self.swing = self.edge.update(close, candle)
 
     def enters(self) -> bool:
         return self.entry.met(self.now, self.before)

@@ -19,14 +19,14 @@ from attrs import define, field, frozen
 from actors.executor.book import Book, Position
 from actors.executor.book import evolve as evolve_book
 from actors.executor.fills import done_rows, execute, fill_at_open
-from actors.executor.snapshots import due, mark_of, snapshot
-from actors.messages import Append, CloseRound, Execute, FillPlaced, Judge, Verify
+from actors.executor.snapshots import closes, due_at, mark_of, snapshot
+from actors.messages import Append, Execute, FillPlaced, Judge, Verify
 from actors.quote_verifier.verify import verify
 from actors.risk_engine.evaluation import criteria
-from actors.risk_engine.rules import assess, config_rows, judge, veto_rows
+from actors.risk_engine.rules import assess, config_rows, judge, next_change, veto_rows
 from actors.risk_engine.state import RiskState
 from actors.risk_engine.state import evolve as evolve_risk
-from actors.strategist.conduct import Conductor, Step
+from actors.strategist.conduct import Conductor, Step, intent
 from actors.strategist.outcomes import Outcomes
 from actors.strategist.signals import PairView
 from actors.turn import Turn
@@ -38,7 +38,7 @@ from protocol.orders import Order, Quote, entry_ref
 from protocol.settings import AgentConfig
 from server.backtesting.record import Gate, Record, RoundTrip
 
-CHUNK: Final = 2_048  # rounds read ahead; so reading and deciding can be timed apart, and nothing grows with the data
+CHUNK: Final = 128  # rounds read ahead, few enough to stay in a cache: reading and deciding are timed apart
 Sink = Callable[[Event], None]
 
 
@@ -56,7 +56,11 @@ class Rehearsal:
         self._config = config
         self._sink = sink
         self._turn = Turn()
-        self._views = {pair: PairView.of(config.strategy.spec) for pair in pairs}
+        self._views = {pair: PairView.of(config.strategy) for pair in pairs}
+        self._idle: Round | None = None  # the last of the quiet rounds that the book has not been marked to
+        self._quiet_until = begins
+        self._snapshot_due = begins
+        self._next_change = begins
         self._outcomes: Outcomes = {}
         self._trades: list[Trade] = []
         adopted = ConfigAdopted(begins, 1, config)
@@ -73,17 +77,30 @@ class Rehearsal:
 
     def decide(self, round: Round) -> None:
         """Decide a round, as the Strategist would."""
-        views, series = self._views, round.series
+        views, book, series, busy = self._views, self._book, round.series, bool(round.gaps)
         for pair, tick in round.ticks.items():
-            views[pair].see(tick.candle, series)
-        conductor = Conductor(self._turn, round, self._config, views, self._book, self._outcomes)
+            view = views[pair]
+            view.see(tick.candle, series)
+            busy = busy or intent(pair, tick.candle, view, self._config, book) is not None
+        self.tally.candles += len(round.ticks)
+        if not busy and round.ts < self._quiet_until:
+            self._idle = round
+            return
+        if self._idle is not None:
+            self._book = book.marked(closes(self._idle), self._idle.ts)
+            self._idle = None
+        if busy or self._outcomes or book.placed:
+            self._conduct(round)
+        self._close(round)
+
+    def _conduct(self, round: Round) -> None:
+        conductor = Conductor(self._turn, round, self._config, self._views, self._book, self._outcomes)
         send, answer = conductor.steps().send, None
         try:
             while True:
                 answer = self._answer(send(answer))
         except StopIteration:
             self._outcomes = conductor.outcomes
-        self.tally.candles += len(round.ticks)
 
     def finish(self, run_s: float) -> Record:
         """The record of what was decided so far."""
@@ -93,8 +110,6 @@ class Rehearsal:
 
     def _answer(self, step: Step) -> Any:
         match step:
-            case CloseRound():
-                return self._close(step.round)
             case Append():
                 return self._log(step.rows)
             case Verify():
@@ -125,7 +140,7 @@ class Rehearsal:
             self._book = evolve_book(self._book, row)
         return done
 
-    def _close(self, round: Round) -> Book:
+    def _close(self, round: Round) -> None:
         at, mark, before = round.ts, mark_of(self._book, round), self._risk
         self._book = evolve_book(self._book, mark)
         risk = before
@@ -133,17 +148,26 @@ class Rehearsal:
             risk = evolve_risk(risk, trade)
         self._trades.clear()
         self._risk = risk = evolve_risk(risk, mark)
-        if rows := assess(before, risk, at):
+        rows = assess(before, risk, at)
+        if rows:
             self._judged(rows)
-        if risk.paper is not before.paper:
-            self.tally.measured(risk)
-        if due(self._book, at, self._config.snapshot_minutes):
+        if mark.equity < before.paper.equity:
+            self.tally.fallen(risk)
+        if at >= self._snapshot_due:
             shot = snapshot(self._risk, self._book, at)
             self._sink(shot)
             self._book = evolve_book(self._book, shot)
+            self._snapshot_due = due_at(self._book, self._config.snapshot_minutes)
             self.tally.curve.append((at, shot.equity))
         self.tally.ends, self.tally.equity = at, mark.equity
-        return self._book
+        # Flat and without a wish, nothing happens before the next snapshot or the next hour of some rule: until then
+        # marks are put off, since only the last two of them leave a trace.
+        if self._book.positions or self._book.placed:
+            self._next_change = self._quiet_until = at
+        else:
+            if rows or at >= self._next_change:
+                self._next_change = next_change(self._risk)
+            self._quiet_until = min(self._snapshot_due, self._next_change)
 
     def _judged(self, rows: tuple[Row, ...]) -> None:
         """What the risk engine has decided, and remembers."""
@@ -201,8 +225,8 @@ class Tally:
             )
         )  # fmt: skip
 
-    def measured(self, risk: RiskState) -> None:
-        """A mark that moved something."""
+    def fallen(self, risk: RiskState) -> None:
+        """A mark below the one before: only then can a drawdown be deeper than any so far."""
         gauge = risk.paper
         self.max_drawdown = max(self.max_drawdown, gauge.dd_from_peak)
         self.risk_drawdown = max(self.risk_drawdown, gauge.drawdown)
