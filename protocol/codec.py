@@ -25,7 +25,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from protocol.errors import InvalidSetting
 from protocol.events import EVENTS, FACTS, Row
-from protocol.limits import Impossible
+from protocol.limits import NOTHING, Impossible
 from protocol.settings import PairQuotes
 from protocol.strategy import Condition, StrategyParams, StrategySpec
 from protocol.times import from_wire, to_wire
@@ -229,7 +229,7 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
         ]
     if isinstance(error, Impossible):
         where = _join(path, error.key)
-        shown = f" = {_shown(error.value)}" if error.value != "" and where not in SECRETS else ""
+        shown = f" = {_shown(error.value)}" if error.value is not NOTHING and where not in SECRETS else ""
         return [(error.code, f"{where}{shown}: {error.valid}")]
     if isinstance(error, KeyError):
         return [("VALIDATION_ERROR", f"{path}: is missing")]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from attrs import Attribute
 
 
+NOTHING: Final = object()  # there is no value to show
+
+
 class Impossible(ValueError):
-    """A value that cannot be. `valid` says what could; `key` is empty where the whole object is meant."""
+    """A value that cannot be. `valid` says what could; `key` is empty where the whole object is meant, `value` is
+    NOTHING where none was given."""
 
     def __init__(self, key: str, value: object, valid: str, *, code: str = "VALIDATION_ERROR") -> None:
         super().__init__(f"{key} = {value!r}: {valid}" if key else valid)

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from protocol.limits import Impossible, between, matching
+from protocol.limits import NOTHING, Impossible, between, matching
 
 Operator = Literal["<", "<=", ">", ">=", "crosses_above", "crosses_below"]
 IndicatorName = Literal[
@@ -133,7 +133,7 @@ class Condition:
                     raise Impossible(name, given, f"{self.indicator} takes {', '.join(wanted)} and no {name}")
             elif given is None:
                 if wanted[name].default is None:
-                    raise Impossible(name, "", f"is missing: {self.indicator} needs {_told(wanted[name])}")
+                    raise Impossible(name, NOTHING, f"is missing: {self.indicator} needs {_told(wanted[name])}")
                 object.__setattr__(self, name, wanted[name].default)
             else:
                 _check(wanted[name], given)
@@ -175,7 +175,7 @@ class AnyOrAll:
 
     def __attrs_post_init__(self) -> None:
         if bool(self.all_of) == bool(self.any_of):
-            raise Impossible("", "", "give conditions under exactly one of all_of, any_of")
+            raise Impossible("", NOTHING, "give conditions under exactly one of all_of, any_of")
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
