@@ -15,6 +15,7 @@ from attrs import Factory, define, field, frozen
 from actors.journal.store import FILE_NAME, MAKER, LogReader, LogStore
 from tests.benchmarks.biglog import build
 from tests.benchmarks.ground import Candles, Ground, fsyncs
+from tests.benchmarks.peers import PEERS, measured
 from tests.benchmarks.processes import (
     Commits,
     Failed,
@@ -28,6 +29,7 @@ from tests.benchmarks.processes import (
     last_words,
     resident_mb,
 )
+from tests.world.minutes import write
 
 IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {">=": ge, ">": gt, "<": lt, "<=": le}
@@ -82,11 +84,12 @@ class Scale:
     bursts: int = 5
     raw_seconds: float = 1.0
     idle_seconds: float = 3.0
+    minutes: int = 500_000
 
 
 QUICK: Final = Scale(
     hours=2_990, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
-    burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5,
+    burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5, minutes=20_000,
 )  # fmt: skip
 
 
@@ -156,6 +159,36 @@ class Bench:
         yield Figure("lag of the live client, worst", "s", lags, Target("<=", 1), {}, note, worst=True)
 
     # --- the stream
+
+    # --- backtests
+
+    def backtests(self) -> Iterator[Figure]:
+        """Ours beside two others', in turns on the same candles; nothing counts unless all make the same trades."""
+        folder, count = self.ground.fresh("minutes"), self.scale.minutes
+        write(folder, count)
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in PEERS}
+        for number in range(self.scale.repeats):
+            for name in PEERS:
+                if name != "backtrader" or number == 0:  # once is enough of ten times slower
+                    self.progress(f"measuring backtest: {name}")
+                    runs[name].append(measured(name, folder))
+        trades = {name: found[0]["trades"] for name, found in runs.items()}
+        if any(found != trades["forestay"] for found in trades.values()):
+            raise Failed("the backtesters do not agree on the trades: no figure of theirs can be compared")
+        speed = {name: [count / run["run_s"] for run in found] for name, found in runs.items()}
+        raw = {f"{name} bars/s": median(values) for name, values in speed.items() if name != "forestay"}
+        note = f"{count:,} minutes, the same {len(trades['forestay']):,} trades"
+        yield Figure("backtest, deciding", "bars/s", speed["forestay"], Target(">=", 100_000), raw, note)
+        ahead = [100 * ours / median(speed["backtesting.py"]) for ours in speed["forestay"]]
+        yield Figure("backtest, of backtesting.py's speed", "%", ahead, Target(">=", 100), {}, note)
+        whole = [count / run["all_s"] for run in runs["forestay"]]
+        theirs = {f"{name} bars/s": count / runs[name][0]["all_s"] for name in PEERS if name != "forestay"}
+        yield Figure(
+            "backtest, start to end", "bars/s", whole, None, theirs, "reading the file and the result included"
+        )
+        memory = [run["rss_mb"] for run in runs["forestay"]]
+        others = {f"{name} MB": runs[name][0]["rss_mb"] for name in PEERS if name != "forestay"}
+        yield Figure("backtest, peak memory", "MB", memory, Target("<", 200), others, note)
 
     def catching_up(self) -> Iterator[Figure]:
         folder, flags, events = self._big_log()
@@ -323,6 +356,7 @@ def _speeds(runs: list[Replay]) -> list[float]:
 Measure = Callable[[Bench], Iterator[Figure]]
 MEASURES: Final[dict[str, Measure]] = {
     "replay": Bench.replays,
+    "backtest": Bench.backtests,
     "catch-up": Bench.catching_up,
     "crowd": Bench.crowds,
     "burst": Bench.bursts,
