@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-import empyrical  # type: ignore[import-untyped]
+import empyrical
 import numpy as np
 import pytest
 from hypothesis import assume, given

@@ -31,7 +31,7 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the command prints, run as a user runs it."""
     folder = tmp_path_factory.mktemp("oracle")
     candles, spec, settings = write(folder, BARS)
-    command = [FORESTAY, "backtest", spec, "--data", f"{PAIR}={candles}", "--config", settings, "--json"]
+    command = [str(FORESTAY), "backtest", str(spec), "--data", f"{PAIR}={candles}", "--config", str(settings), "--json"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     plain: dict[str, Any] = json.loads(done.stdout)
@@ -81,7 +81,7 @@ def by_backtesting_py(bars: list[Bar]) -> list[Made]:
         import pandas
         from backtesting import Backtest, Strategy
 
-        class Oracle(Strategy):  # type: ignore[misc,no-any-unimported]
+        class Oracle(Strategy):  # type: ignore[misc]
             def init(self) -> None:
                 self.rsi = self.I(lambda closes: wilder_rsi(list(closes), 14), self.data.Close)
                 self.average = self.I(lambda closes: simple_average(list(closes), 20), self.data.Close)

@@ -43,7 +43,7 @@ def backtesting_py(folder: Path) -> dict[str, Any]:
     import pandas
     from backtesting import Backtest, Strategy
 
-    class Oracle(Strategy):  # type: ignore[misc,no-any-unimported]
+    class Oracle(Strategy):  # type: ignore[misc]
         def init(self) -> None:
             self.rsi = self.I(lambda closes: wilder_rsi(list(closes), 14), self.data.Close)
             self.average = self.I(lambda closes: simple_average(list(closes), 20), self.data.Close)
@@ -72,7 +72,7 @@ def backtrader(folder: Path) -> dict[str, Any]:
 
     trades: Trades = []
 
-    class Oracle(bt.Strategy):  # type: ignore[misc,no-any-unimported]
+    class Oracle(bt.Strategy):  # type: ignore[misc]
         def __init__(self) -> None:
             self.rsi = bt.indicators.RSI(self.data.close, period=14, safediv=True)
             self.average = bt.indicators.SMA(self.data.close, period=20)
