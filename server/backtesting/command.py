@@ -19,6 +19,7 @@ from protocol.events import Event
 from protocol.settings import MarketSettings
 from protocol.times import parse_time
 from server.backtesting.plan import Part, Plan, Progress, Watch, as_plain, gate_as_plain, run
+from server.backtesting.report import FIGURES, UNDEFINED, report
 from server.boot import make_market
 from server.settings import Offer, Settings, agent_config, read_spec
 from server.strategies import names, text
@@ -59,8 +60,6 @@ def backtest(asked: Asked, settings: Settings) -> None:
         watch = open_files.enter_context(_progress_bar())
         parts = run(plan, market, sink=sink, watch=watch)  # type: ignore[arg-type]
     if asked.html is not None:
-        from server.backtesting.report import report  # plotly takes a while and 43 MB
-
         _write(asked.html, report(f"{plan.config.strategy.spec.name} on {', '.join(market.pairs)}", parts))
     click.echo(to_json(as_plain(parts)).decode() if asked.as_json else table(parts))
 
@@ -140,57 +139,18 @@ def _progress_bar() -> Iterator[Watch]:
         yield watch
 
 
-# --- the table
-
-
-def _percent(value: Any) -> str:
-    return f"{float(value) * 100:,.2f} %"
-
-
-def _money(value: Any) -> str:
-    return f"{float(value):,.2f}"
-
-
-def _plain(value: Any) -> str:
-    return f"{float(value):,.3g}" if isinstance(value, float) else f"{value}"
-
-
-FIGURES: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
-    ("return", "return", _percent),
-    ("cagr", "CAGR", _percent),
-    ("max_drawdown", "max drawdown", _percent),
-    ("daily_drawdown", "worst daily drawdown", _percent),
-    ("sharpe", "Sharpe", lambda value: f"{float(value):.2f}"),
-    ("sortino", "Sortino", lambda value: f"{float(value):.2f}"),
-    ("calmar", "Calmar", lambda value: f"{float(value):.2f}"),
-    ("trades", "trades", _plain),
-    ("win_rate", "win rate", _percent),
-    ("profit_factor", "profit factor", lambda value: f"{float(value):.2f}"),
-    ("expectancy", "expectancy, USDT", _money),
-    ("exposure", "exposure", _percent),
-    ("turnover", "turnover, times equity", lambda value: f"{float(value):.1f}"),
-    ("fees", "fees, USDT", _money),
-    ("slippage", "slippage, USDT", _money),
-    ("final", "final equity, USDT", _money),
-    ("days", "days", lambda value: f"{float(value):.1f}"),
-    ("run_s", "deciding took, s", lambda value: f"{float(value):.2f}"),
-)
-
-
 def table(parts: list[Part]) -> str:
     """The figures for people, parts side by side, and each criterion of the gate."""
-    lines = [f"{'':<24}" + "".join(f"{part.name:>16}" for part in parts)]
+    rows = [["", *(part.name for part in parts)]]
     for key, label, shown in FIGURES:
-        cells = ("-" if part.metrics[key] is None else shown(part.metrics[key]) for part in parts)
-        lines.append(f"{label:<24}" + "".join(f"{cell:>16}" for cell in cells))
-    lines.append("")
+        rows.append([label, *(UNDEFINED if (v := part.metrics[key]) is None else shown(v) for part in parts)])
+    rows.append([""])
     gates = [gate_as_plain(part.gate) for part in parts]
     for index, criterion in enumerate(gates[0]["criteria"]):
-        cells = (_verdict(gate["criteria"][index]) for gate in gates)
-        label = f"{criterion['rule']} ({criterion['limit']:f})" if index != 3 else f"days ({criterion['limit']})"
-        lines.append(f"{label:<24}" + "".join(f"{cell:>16}" for cell in cells))
-    lines.append(f"{'passed the gate':<24}" + "".join(f"{'yes' if g['passed_gate'] else 'no':>16}" for g in gates))
-    return "\n".join(lines)
+        label = f"Gate: {criterion['rule']} (limit {criterion['limit']})"
+        rows.append([label, *(_verdict(gate["criteria"][index]) for gate in gates)])
+    rows.append(["Passed the gate", *("yes" if gate["passed_gate"] else "no" for gate in gates)])
+    return "\n".join((f"{label:<38}" + "".join(f"{cell:>18}" for cell in cells)).rstrip() for label, *cells in rows)
 
 
 def _verdict(criterion: dict[str, Any]) -> str:
