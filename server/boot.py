@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-from actors.market_feed.series import open_series
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actors.journal.store import FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
+from actors.market_feed.series import open_series
 from actors.messages import Announce
 from actors.ports import Market
 from protocol.codec import decode_row
@@ -105,6 +105,22 @@ def boot(settings: Settings) -> Booted:
     return Booted(path, log_id, market, config_1.config)
 
 
+def findable(settings: MarketSettings, pinned: dict[str, Any]) -> MarketSettings:
+    """The same market for another process: absolute paths, and the seed that a demo has drawn."""
+
+    def absolute(files: dict[str, str]) -> dict[str, str]:
+        return {name: str(Path(path).absolute()) for name, path in files.items()}
+
+    seed = int(pinned["seed"]) if settings.kind == "demo" else None
+    return evolve(
+        settings,
+        seed=seed,
+        replay=absolute(settings.replay),
+        reference=absolute(settings.reference),
+        series=absolute(settings.series),
+    )
+
+
 def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Announce:
     """What a run says first."""
     text = f"Started: {agent} trades {', '.join(pairs)} on paper ({kind} market)."
@@ -125,9 +141,10 @@ def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Mark
         files = {pair: open_candles(Path(name), pair) for pair, name in settings.replay.items()}
         references = {pair: open_candles(Path(name), pair) for pair, name in settings.reference.items()}
         series = {name: open_series(Path(path), name) for name, path in settings.series.items()}
-        for file in (*files.values(), *references.values(), *series.values()):
-            for note in file.notes:
-                log.warning("%s: %s", file.path, note)
+        notes = [(file.path, file.notes) for file in (*files.values(), *references.values())]
+        for path, said in (*notes, *((one.path, one.notes) for one in series.values())):
+            for note in said:
+                log.warning("%s: %s", path, note)
         return ReplayMarket(files, references, series)
     seed = settings.seed
     if seed is None:

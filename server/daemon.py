@@ -28,7 +28,8 @@ from protocol.errors import UserError
 from protocol.settings import MachineSettings, ServerSettings
 from protocol.times import to_wire
 from server import bulkhead
-from server.boot import Booted, boot, only_daemon, started
+from server.backtesting.queue import Backtests
+from server.boot import Booted, boot, findable, only_daemon, started
 from server.door.app import Door, make_app
 from server.door.gate import LOOPBACK, Gate
 from server.door.stream import Behind, follow
@@ -71,6 +72,7 @@ class _Daemon:
         self._printing_from = self._reader.head().seq
         self._reading = in_threads(1)
         self._exit_code = EXIT_OK
+        self._backtests = Backtests(Path(settings.data_dir) / "backtests", lambda: _wall_time(0.0))
         self._tower = Tower(floors(self._house()), on_fall=self._fell)
 
     def _house(self) -> House:
@@ -106,11 +108,14 @@ class _Daemon:
             reading=self._reading,
             tower=self._tower,
             stopping=self._stop,
-            clock=lambda ago: to_wire(datetime.now(UTC) - timedelta(seconds=ago)),
+            clock=_wall_time,
+            backtests=self._backtests,
+            market_settings=findable(self._settings.market, self._booted.market.pinned),
         )
         gate = Gate(make_app(door), self._settings.server, port)  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._signals, nursery.cancel_scope)
+            nursery.start_soon(self._backtests.run)
             nursery.start_soon(self._towering)
             await nursery.start(lambda task_status: self._serve(gate, task_status))
             host = reached_at(self._settings.server.host)
@@ -238,3 +243,8 @@ def _listen(server: ServerSettings) -> list[socket.socket]:
         ) from None
     listener.setblocking(False)
     return [listener]
+
+
+def _wall_time(ago: float) -> str:
+    """The machine's time so many seconds ago."""
+    return to_wire(datetime.now(UTC) - timedelta(seconds=ago))

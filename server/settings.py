@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from copy import deepcopy
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
@@ -103,16 +104,19 @@ def _for_a_daemon(config: AgentConfig) -> AgentConfig:
     return config
 
 
-def patched(config: AgentConfig, patch: Document, offer: Offer) -> AgentConfig:
+def patched(config: AgentConfig, patch: Document, offer: Offer, *, backtest: bool = False) -> AgentConfig:
     """`config` changed by an RFC 7396 merge patch. A patch that names a preset takes all of its values, but for those
-    it gives itself. Raises InvalidSetting."""
+    it gives itself. Some things only a `backtest` may have. Raises InvalidSetting."""
     document = to_plain(config)
     risk = patch.get("risk")
     if isinstance(risk, dict) and "preset" in risk:
         for section, keys in PRESETS["balanced"].items():
             for key in keys:
                 document[section].pop(key, None)
-    made = _for_a_daemon(_fitting(read_document(with_preset(_merged(document, patch)), AgentConfig), offer))
+    made = _fitting(read_document(with_preset(_merged(document, patch)), AgentConfig), offer)
+    if backtest:
+        return made
+    _for_a_daemon(made)
     if made.paper.initial_usdt != config.paper.initial_usdt:
         wanted, began = made.paper.initial_usdt, config.paper.initial_usdt
         raise InvalidSetting([f"paper.initial_usdt = {wanted}: the book began with {began}, for good"])
@@ -132,24 +136,34 @@ def with_preset(document: Document) -> Document:
 
 
 def differences(given: Document, config: AgentConfig) -> list[str]:
-    """The keys of `given` that say something else than `config`, one line each."""
+    """The keys of `given` that say something else than `config`, one line each. A strategy is one whole document: what
+    it does not say any more is a difference, too."""
     return _differences(given, to_plain(config), to_plain(_lenient(given, config)), "")
 
 
 def _differences(given: Document, has: Any, wants: Any, path: str) -> list[str]:
     lines = []
-    for key, value in given.items():
-        where = f"{path}{key}"
+    if path.startswith("strategy.spec."):
+        given = {**has, **wants}
+    for key in given:
+        where, value = f"{path}{key}", wants.get(key)
         if isinstance(value, dict) and isinstance(has.get(key), dict):
-            lines += _differences(value, has[key], wants[key], f"{where}.")
-        elif has.get(key) != wants.get(key):
-            lines.append(f"{where} = {wants.get(key)!r} in the settings, {has.get(key)!r} in the log")
+            lines += _differences(given[key], has[key], value, f"{where}.")
+        elif has.get(key) != value:
+            lines.append(f"{where} = {_shown(value)} in the settings, {_shown(has.get(key))} in the log")
     return lines
+
+
+def _shown(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
 
 
 def _lenient(given: Document, config: AgentConfig) -> AgentConfig:
     """`given` laid over `config`, so that defaults never count as a difference."""
-    return read_document(_merged(to_plain(config), given), AgentConfig)
+    document, strategy = _merged(to_plain(config), given), given.get("strategy")
+    if isinstance(strategy, dict) and "spec" in strategy:
+        document["strategy"]["spec"] = strategy["spec"]
+    return read_document(document, AgentConfig)
 
 
 def _fitting(config: AgentConfig, offer: Offer) -> AgentConfig:

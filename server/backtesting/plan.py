@@ -25,7 +25,10 @@ PRICES: Final = 20_000  # closes kept for drawing, over all pairs
 
 
 class Past(Market, Protocol):
-    """A market whose rounds are all there."""
+    """A market whose rounds can be had without waiting. `ends` is the time of its last one, None where it goes on."""
+
+    @property
+    def ends(self) -> datetime | None: ...
 
     def following(self, cursor: Any | None, /) -> Round | None: ...
 
@@ -111,8 +114,10 @@ def _span(plan: Plan, market: Past) -> tuple[datetime, datetime]:
     first = next((round for round in _rounds(market) if plan.begin is None or round.ts >= plan.begin), None)
     if first is None or (plan.end is not None and first.ts >= plan.end):
         raise UserError("from, to: the data have no candle in this time")
-    last = market.ends if plan.end is None else min(market.ends, plan.end)
-    return first.ts, last
+    ends = [time for time in (market.ends, plan.end) if time is not None]
+    if not ends:
+        raise UserError("to: this market has no end of its own")
+    return first.ts, min(ends)
 
 
 def _rounds(market: Past) -> Iterator[Round]:

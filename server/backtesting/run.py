@@ -57,7 +57,7 @@ class Rehearsal:
         self._sink = sink
         self._turn = Turn()
         self._views = {pair: PairView.of(config.strategy) for pair in pairs}
-        self._idle: Round | None = None  # the last of the quiet rounds that the book has not been marked to
+        self._idle: Round | None = None  # the last quiet round, which the book was not marked to
         self._quiet_until = begins
         self._snapshot_due = begins
         self._next_change = begins
@@ -83,11 +83,14 @@ class Rehearsal:
             view.see(tick.candle, series)
             busy = busy or intent(pair, tick.candle, view, self._config, book) is not None
         self.tally.candles += len(round.ticks)
+        idle = self._idle
         if not busy and round.ts < self._quiet_until:
+            if idle is not None and not idle.ticks.keys() <= round.ticks.keys():
+                self._book = book.marked(closes(idle), idle.ts)
             self._idle = round
             return
-        if self._idle is not None:
-            self._book = book.marked(closes(self._idle), self._idle.ts)
+        if idle is not None:
+            self._book = book.marked(closes(idle), idle.ts)
             self._idle = None
         if busy or self._outcomes or book.placed:
             self._conduct(round)
@@ -104,6 +107,8 @@ class Rehearsal:
 
     def finish(self, run_s: float) -> Record:
         """The record of what was decided so far."""
+        if self._idle is not None:
+            self.tally.ends = self._idle.ts
         return self.tally.record(self._book, run_s)
 
     # --- in the place of the older floors

@@ -24,8 +24,10 @@ from protocol.codec import from_json, to_json, to_plain
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.lifecycle import phase_of
 from protocol.money import booked
-from protocol.settings import AgentConfig
+from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import to_wire
+from server.backtesting.queue import Backtests
+from server.door.backtests import Desk, add_backtests
 from server.door.gate import SUBPROTOCOL
 from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
 from server.door.problems import Problem
@@ -56,6 +58,8 @@ class Door:
     tower: Tower
     stopping: trio.Event
     clock: Callable[[float], str]  # the wall time of so many seconds ago, in wire form
+    backtests: Backtests
+    market_settings: MarketSettings  # what a backtest runs over: paths absolute, a demo's seed known
 
     def check(self, agent: str) -> None:
         """Is this our agent, and is there something to show of it?"""
@@ -90,7 +94,19 @@ def make_app(door: Door) -> QuartTrio:
     _add_lists(app, door)
     _add_config(app, door)
     _add_stream(app, door)
+    add_backtests(app, _backtest_desk(door))
     return app
+
+
+def _backtest_desk(door: Door) -> Desk:
+    def config() -> AgentConfig:
+        door.check("current")
+        return door.config
+
+    async def body() -> dict[str, Any]:
+        return await _body(dict, "an object")
+
+    return Desk(door.backtests, door.agent, door.market_settings, door.offer, config, body)
 
 
 def _json(value: Any, seq: int | None = None, door: Door | None = None) -> Response:

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from quart import Response
 from quart_trio import QuartTrio
 
+from actors.market_feed.demo import BEGINS as DEMO_BEGINS
 from protocol.codec import read_document, to_json
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import AgentConfig, MarketSettings
@@ -37,7 +38,6 @@ class Desk:
     agent: str
     market: MarketSettings
     offer: Offer
-    begins: Callable[[], Any]
     config: Callable[[], AgentConfig]
     body: Callable[[], Awaitable[dict[str, Any]]]
 
@@ -55,7 +55,7 @@ def add_backtests(app: QuartTrio, desk: Desk) -> None:
         return ticket
 
     @app.post("/backtests")
-    async def submit() -> Response:
+    async def submit_backtest() -> Response:
         document = await desk.body()
         try:
             ticket = desk.backtests.submit(job(document, desk))
@@ -68,15 +68,15 @@ def add_backtests(app: QuartTrio, desk: Desk) -> None:
         return answer(ticket.as_plain(trio.current_time()), 202, Location=f"/backtests/{ticket.id}")
 
     @app.get("/backtests")
-    async def all_of_them() -> Response:
+    async def backtests() -> Response:
         return answer([ticket.as_plain(trio.current_time()) for ticket in desk.backtests.newest_first()])
 
     @app.get("/backtests/<id>")
-    async def one(id: str) -> Response:
+    async def backtest(id: str) -> Response:
         return answer(found(id).as_plain(trio.current_time(), result=True))
 
     @app.delete("/backtests/<id>")
-    async def cancel(id: str) -> Response:
+    async def cancel_backtest(id: str) -> Response:
         ticket = found(id)
         if ticket.ended:
             raise Problem(409, "BACKTEST_ENDED", f"it is {ticket.state} already")
@@ -102,7 +102,7 @@ def job(document: Document, desk: Desk) -> Job:
     config = patched(base, patch, offer, backtest=True)
     begin, end = _time(document, "from"), _time(document, "to")
     if market.kind == "demo" and end is None:
-        end = (begin or desk.begins()) + timedelta(days=_number(document, "days", 1, 3650) or DEMO_DAYS)
+        end = (begin or DEMO_BEGINS) + timedelta(days=_number(document, "days", 1, 3650) or DEMO_DAYS)
     elif document.get("days") is not None:
         raise UserError("days: is for the demo market, without `to`")
     if begin is not None and end is not None and begin >= end:
