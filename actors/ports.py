@@ -4,7 +4,7 @@ tests."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -42,8 +42,16 @@ class Market(Protocol):
         """The pairs it can have rounds of, in name order."""
 
     @property
+    def series(self) -> tuple[str, ...]:
+        """The outside series that its rounds can have readings of, in name order."""
+
+    @property
     def begins(self) -> datetime:
         """Log time before the first round."""
+
+    @property
+    def interval(self) -> timedelta:
+        """The longest time between two candles of a pair that no gap lies between."""
 
     async def next_round(self, cursor: Any | None, /) -> Round | None:
         """The first round after `cursor` (None: from the beginning), or None where the market ends."""

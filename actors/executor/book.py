@@ -77,7 +77,7 @@ class Book:
         """The book at these closes."""
         old = self.marks
         new = {pair: Mark(price, at, old[pair].at if pair in old else None) for pair, price in prices.items()}
-        marks = new if len(new) == len(old) else {**old, **new}
+        marks = new if old.keys() <= new.keys() else {**old, **new}
         return Book(self.cash, self.positions, marks, self.placed, self.phase, self.snapshot_at)
 
 

@@ -63,7 +63,7 @@ def fill(
 
     A buy spends at most `order.size_usdt`, fee and gas included, so that what was judged affordable is. A sell sells
     the whole position: quantities are whole lots of 1e-8, rounded down when bought, so nothing is ever left over. Dust
-    is what would cost more gas than it brings: it is not bought; it is sold as long as the cash can pay for that.
+    is what would cost more gas than it brings: it is not bought; it is sold as long as free cash can pay for that.
     """
     fee, slip = paper.fee_bps * BPS, paper.slippage_bps * BPS
     if order.side == "buy":
@@ -96,8 +96,8 @@ def _sell(
     held = book.positions[order.pair]
     size = booked(held.qty * at_price)
     fees = booked(size * fee + gas)
-    if book.cash + size - fees < 0:
-        reason = f"it brings {usdt(size)}, fees and gas are {usdt(fees)} and there are {usdt(book.cash)} to pay them"
+    if book.free + size - fees < 0:
+        reason = f"it brings {usdt(size)}, fees and gas are {usdt(fees)} and there are {usdt(book.free)} to pay them"
         return Refusal("dust", reason, {"measured": size, "limit": fees})
     pnl = booked(size - fees - held.cost)
     return Trade(
@@ -117,7 +117,7 @@ def done_rows(done: Trade | OrderPlaced | Refusal, order: Order, quote: Quote, p
 def executed_entry(trade: Trade, order: Order, quote: Quote, gas: Decimal) -> JournalEntry:
     """The trade as a colleague would note it, with the quote as evidence. `gas` is the part of the fees that is no
     pool's."""
-    base = trade.pair.split("/")[0]
+    base, gas = trade.pair.split("/")[0], booked(gas)
     verb = "Bought" if trade.side == "buy" else "Sold"
     where = ", the open of the next candle" if trade.filled_at else ""
     text = (

@@ -132,9 +132,16 @@ class DemoMarket:
         self._seed = seed
         self.pinned: dict[str, Any] = {"kind": "demo", "seed": seed, "generator": GENERATOR}
         self.pairs = tuple(pair.name for pair in _PAIRS)
+        self.series: tuple[str, ...] = ()
         self.begins = BEGINS
+        self.interval = _HOUR
+        self.ends: datetime | None = None
 
     async def next_round(self, cursor: Any | None) -> Round:
+        """`following`, as a floor asks for it."""
+        return self.following(cursor)
+
+    def following(self, cursor: Any | None) -> Round:
         """The round after `cursor`; after None the first one, whose candles open at `begins`."""
         step = 1 if cursor is None else cursor["step"] + 1
         ts = BEGINS + step * _HOUR

@@ -184,9 +184,9 @@ def reason_to_leave(view: PairView, params: StrategyParams, held: Position, cand
                 params.take_profit_pct * PCT
             )
     if params.max_hold_hours is not None:
-        hours = Decimal((candle.ts - held.opened_at) / timedelta(hours=1))
+        hours = Decimal((candle.ts - held.opened_at) // timedelta(milliseconds=1)) / 3_600_000
         if hours >= params.max_hold_hours:
-            return f"it was held for {hours:.1f} h, the longest is {params.max_hold_hours:.1f} h"
+            return f"it was held for {hours:.2f} h, the longest is {params.max_hold_hours:f} h"
     return view.exit.told(view.now, view.before) if view.exits() else None
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import accumulate, pairwise
@@ -11,10 +13,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.market_feed import candles
+from actors.market_feed import table
 from actors.market_feed.candles import CandleFile, open_candles
 from protocol.errors import UserError
 from protocol.market import Candle
@@ -271,10 +273,72 @@ def test_a_row_that_cannot_be_is_refused_in_the_last_line_too(tmp_path: Path) ->
 
 
 def test_more_rows_than_the_limit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candles, "MAX_ROWS", 2)
+    monkeypatch.setattr(table, "MAX_ROWS", 2)
     assert read(tmp_path, text(HEADER, *ROWS, ROWS[1])).count == 2
     with pytest.raises(UserError, match=r"some\.csv: line 4: more than 2 rows"):
         read(tmp_path, text(HEADER, *ROWS, "2020-01-01T02:00:00Z,1,1,1,1,1"))
+
+
+def minutes(count: int, cell: str = "1") -> list[str]:
+    return [f"{1_577_836_800 + 60 * number},{cell},{cell},{cell},{cell},{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last_end", [True, False])
+def test_a_file_longer_than_what_is_read_at_once_is_read_to_the_last_row(
+    tmp_path: Path, line_end: str, last_end: bool
+) -> None:
+    content = line_end.join([HEADER + ",größe", *(f"{line},ä€𝄞" for line in minutes(9_000))])
+    file = read(tmp_path, content + line_end * last_end)
+    assert [candle.volume for candle in file.candles()] == [*range(9_000)]
+    assert file.sha256 == hashlib.sha256((content + line_end * last_end).encode()).hexdigest()
+
+
+LONG = table.MAX_LINE_BYTES
+
+
+@pytest.mark.parametrize(
+    ("filler", "line_end", "taken"),
+    [
+        (LONG - 1, "\n", True),
+        (LONG, "\n", False),
+        (LONG - 2, "\r\n", True),
+        (LONG - 1, "\r\n", False),
+        (LONG, "", True),
+        (LONG + 1, "", False),
+    ],
+)
+@pytest.mark.parametrize("above", [1, 2, 5_000])
+def test_a_line_may_have_64_kib_with_its_end(
+    tmp_path: Path, filler: int, line_end: str, taken: bool, above: int
+) -> None:
+    *rows, last = minutes(above + 1)
+    content = text(HEADER + ",more", *(f"{line}," for line in rows)) + f"{last},".ljust(filler, "x") + line_end
+    if taken:
+        assert read(tmp_path, content).count == above + 1
+    else:
+        with pytest.raises(UserError, match=rf"line {above + 2}: longer than 65536 bytes"):
+            read(tmp_path, content)
+
+
+@pytest.mark.parametrize("line", [2, 700, 3_000, 8_999])
+def test_of_two_faults_the_upper_one_is_told(tmp_path: Path, line: int) -> None:
+    lines = [HEADER, *minutes(9_000)]
+    lines[line] = "ü"
+    undecodable = text(*lines).encode("latin-1")
+    with pytest.raises(UserError, match=rf"line {line + 1}: byte 0xfc is not UTF-8"):
+        read(tmp_path, undecodable)
+    lines[line - 1] = "yesterday,1,1,1,1,1"
+    with pytest.raises(UserError, match=rf"line {line}: time 'yesterday'"):
+        read(tmp_path, text(*lines).encode("latin-1"))
+
+
+def test_a_quoted_cell_over_two_lines_is_counted_as_two(tmp_path: Path) -> None:
+    rows = [f'"{ROWS[0][:20]}\n",10,12,9,11,100', ROWS[1], "2020-01-01T02:00:00Z,1,1,0,1,1"]
+    with pytest.raises(UserError, match=r"line 5: low 0 is no price"):
+        read(tmp_path, text(HEADER, *rows))
+    with pytest.raises(UserError, match=r"line 4: volume '1\\n1'"):
+        read(tmp_path, text(HEADER, ROWS[0], '2020-01-01T01:00:00Z,1,1,1,1,"1\n1"'))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -308,6 +372,13 @@ def test_numbers_are_exact_from_their_text(tmp_path: Path) -> None:
     assert str(list(file.candles())[-1].low) == digits
 
 
+def test_a_candle_was_open_for_the_files_interval_whatever_is_missing_before_it(tmp_path: Path) -> None:
+    minutes = ("00:00", "00:07", "00:14", "00:35")
+    file = read(tmp_path, text(HEADER, *(f"2020-01-01T{minute}:00Z,1,1,1,1,1" for minute in minutes)))
+    assert [candle.seconds for candle in file.candles()] == [420] * 4
+    assert [candle.opened_at.strftime("%H:%M") for candle in file.candles()] == [*minutes]
+
+
 def test_a_file_that_changes_after_it_was_opened_changes_nothing(tmp_path: Path) -> None:
     file = read(tmp_path, ACCEPTED["plain"])
     (tmp_path / "some.csv").write_text("gone")
@@ -332,6 +403,67 @@ def test_a_time_parts_the_candles_that_had_closed_from_those_after_it(
         file = read(tmp_path, content)
         assert list(file.candles(at)) == EXPECTED[closed:]
         assert file.latest(at) == (EXPECTED[closed - 1] if closed else None)
+
+
+# Numbers that are easily taken wrong: near a bound, equal in another text, equal as floats but not as decimals, none.
+PITFALLS = [
+    "0", "-0", "0.0", "1", "1.0", "+1", "1.", ".1", "0.1", "0.10", "0.1000000000000000000001", "1E0", "10e-1", " 1",
+    "0.3", "0.30000000000000004", "0.300000000000000041", "1E-12", "0.000000000001", "9.99999999999999999E-13", "-1",
+    "0.0000000000010000000000000000000001", "1E+12", "1000000000000", "1000000000000.0000000001", "999999999999.9",
+    "99999999999999", "100000000000000", "100000000000000.0000000000000001", "1E+14", "1E-999", "-1E-999", "1E+999",
+    "1E+0001", "", " ", ".", "1.2.3", "1 2", "1_0", "nan", "inf", "-inf", "١", "0x1", "1,0", "1e", "1 ", "\t1", "\x0b1",
+    "1\xa0",
+]  # fmt: skip
+FIELDS = ("open", "high", "low", "close", "volume")
+
+
+def defined_refusal(cells: Sequence[str]) -> str | None:
+    """What is wrong with a candle's numbers, by the definition: each of them a number, and all of them in decimals."""
+    for name, cell in zip(FIELDS, cells, strict=True):
+        if not re.fullmatch(r" *[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})? *", cell):
+            return f"{name} {cell!r}; valid are numbers"
+    open_, high, low, close, volume = map(Decimal, cells)
+    if low < Decimal("1E-12"):
+        return f"low {low} is no price"
+    if high < low:
+        return f"high {high} is below low {low}"
+    if not low <= open_ <= high:
+        return f"open {open_} must be from low {low} to high {high}"
+    if not low <= close <= high:
+        return f"close {close} must be from low {low} to high {high}"
+    if high > Decimal("1E+12"):
+        return f"high {high} is no price"
+    if volume < 0:
+        return f"volume {volume} is negative"
+    if close * volume > Decimal("1E+14"):
+        return f"close {close} x volume {volume} cannot have been traded"
+    return None
+
+
+@given(
+    cells=st.lists(st.sampled_from(PITFALLS), min_size=5, max_size=5)
+    | st.lists(st.sampled_from(PITFALLS[:22]), min_size=2, max_size=2).flatmap(
+        lambda few: st.lists(st.sampled_from(few), min_size=5, max_size=5)
+    )
+)
+@settings(max_examples=400)
+def test_a_row_is_taken_or_refused_as_its_decimals_say(cells: list[str]) -> None:
+    quoted = ",".join(f'"{cell}"' for cell in cells)
+    with TemporaryDirectory() as folder:
+        try:
+            file = read(Path(folder), text(HEADER, ROWS[0], f"2020-01-01T01:00:00Z,{quoted}"))
+            refused = None
+        except UserError as error:
+            refused = str(error)
+    expected = defined_refusal(cells)
+    if expected is None:
+        assert refused is None
+        candle = [*file.candles()][-1]
+        taken = [candle.open, candle.high, candle.low, candle.close, candle.volume]
+        assert [str(it) for it in taken] == [str(Decimal(cell)) for cell in cells]
+    else:
+        assert refused is not None
+        assert f"some.csv: line 3: {expected}" in refused
 
 
 TIME_FORMS: dict[str, Callable[[datetime], str]] = {
@@ -359,14 +491,15 @@ def histories(draw: st.DrawFn) -> tuple[timedelta, list[Candle]]:
     gaps = draw(st.lists(st.integers(2, 9), max_size=4))
     steps = draw(st.permutations([*gaps, *[1] * (len(gaps) + 1 + draw(st.integers(0, 4)))]))
     begin = START + timedelta(seconds=draw(st.integers(0, 10**8)))
-    return interval, [draw(candle_at(begin + (place + 1) * interval)) for place in accumulate(steps, initial=0)]
+    closes = [begin + (place + 1) * interval for place in accumulate(steps, initial=0)]
+    return interval, [draw(candle_at(close, interval // timedelta(seconds=1))) for close in closes]
 
 
 @st.composite
-def candle_at(draw: st.DrawFn, close: datetime) -> Candle:
+def candle_at(draw: st.DrawFn, close: datetime, seconds: int) -> Candle:
     low, open_, last, high = draw(st.lists(amounts, min_size=4, max_size=4).map(sorted))
     first, last = draw(st.permutations([open_, last]))
-    return Candle(close, first, high, low, last, draw(amounts))
+    return Candle(close, first, high, low, last, draw(amounts), seconds)
 
 
 def written(candle: Candle, interval: timedelta, form: str, exponents: bool) -> list[str]:
@@ -432,6 +565,22 @@ def test_real_files_are_read_to_the_last_row(real_data: Path, real_name: str) ->
     assert (file.interval, file.count, len(closes)) == (interval, count, count)
     assert (closes[0], closes[-1]) == (file.first, file.last)
     assert sum(after - before > interval for before, after in pairwise(closes)) == gaps
+
+
+def test_real_files_are_read_as_a_plain_reader_reads_them(real_data: Path, real_name: str) -> None:
+    pair, interval, *_ = REAL[real_name]
+    expected = []
+    with (real_data / real_name).open(newline="") as file:
+        for row in csv.DictReader(file):
+            plain = {name.lower(): cell for name, cell in row.items()}
+            opened = datetime.fromisoformat(plain["datetime"])
+            numbers = [Decimal(plain[name]) for name in FIELDS]
+            opened = opened if opened.tzinfo else opened.replace(tzinfo=UTC)
+            expected.append((opened + interval, *map(str, numbers), interval // timedelta(seconds=1)))
+    assert expected == [
+        (it.ts, *map(str, (it.open, it.high, it.low, it.close, it.volume)), it.seconds)
+        for it in open_candles(real_data / real_name, pair).candles()
+    ]
 
 
 def test_real_files_are_the_ones_whose_hashes_are_pinned(real_data: Path, real_name: str) -> None:

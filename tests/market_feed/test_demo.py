@@ -162,8 +162,16 @@ class Opening:
         return self.market.pairs
 
     @property
+    def series(self) -> tuple[str, ...]:
+        return self.market.series
+
+    @property
     def begins(self) -> datetime:
         return self.market.begins
+
+    @property
+    def interval(self) -> timedelta:
+        return self.market.interval
 
     async def next_round(self, cursor: Any | None, /) -> Round | None:
         return None if cursor and cursor["step"] >= self.count else await self.market.next_round(cursor)

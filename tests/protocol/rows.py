@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from protocol.events import (
     ConfigAdopted,
     Decided,
+    Demotion,
     EntryType,
     Genesis,
     JournalEntry,
+    LockLifted,
     Marked,
+    OrderPlaced,
+    Promotion,
     QuoteRejected,
     RiskVeto,
     RoundSettled,
@@ -25,10 +29,32 @@ from protocol.events import (
     Status,
     StatusChange,
     Trade,
+    TwakBlock,
 )
-from protocol.market import Candle, Gap, Observation, Tick
-from protocol.settings import AgentConfig, PaperConfig, StrategyConfig
-from protocol.strategy import AnyOrAll, Condition, RegimeFilter, Signals, StrategyParams, StrategySpec
+from protocol.market import Candle, Gap, Observation, Reading, Tick
+from protocol.orders import Order, Quote
+from protocol.settings import (
+    AgentConfig,
+    EvaluationConfig,
+    PairQuotes,
+    PaperConfig,
+    PresetName,
+    QuotesConfig,
+    RiskConfig,
+    StrategyConfig,
+)
+from protocol.strategy import (
+    INDICATORS,
+    AnyOrAll,
+    Condition,
+    IndicatorName,
+    Operator,
+    Parameter,
+    RegimeFilter,
+    Signals,
+    StrategyParams,
+    StrategySpec,
+)
 
 FIRST: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -45,33 +71,100 @@ plain: st.SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 
-candles = st.builds(Candle, times, above_zero, above_zero, above_zero, above_zero, money)
+candles = st.builds(
+    Candle, times, above_zero, above_zero, above_zero, above_zero, money, st.sampled_from([60, 3600, 86_400])
+)
 observations = st.builds(Observation, text, above_zero, times, st.none() | above_zero)
 ticks = st.builds(Tick, candles, observations, st.none() | observations)
 gaps = st.builds(Gap, pairs, times, times, st.integers(1, 10**6))
+readings = st.builds(Reading, money, times)
 
-conditions = st.builds(
-    Condition,
-    st.sampled_from(["rsi", "price_vs_sma", "volatility", "momentum"]),
-    st.sampled_from(["<", "<=", ">", ">=", "crosses_above", "crosses_below"]),
-    st.floats(-1000, 1000),
-    st.integers(2, 10_000),
+orders = st.builds(Order, text, pairs, sides, money, st.none() | above_zero, text)
+_unchecked = st.just(dict[str, Any]())
+_checked = st.fixed_dictionaries(
+    {
+        "reference_venue": text,
+        "reference_price": above_zero,
+        "reference_age_seconds": money,
+        "divergence_fraction": money,
+    }
 )
+_quote_fields = st.tuples(
+    text, times, money, text, above_zero, above_zero, money, money, money, st.integers(1, 604_800), money, money, money
+)
+quotes = st.builds(lambda given, seen: Quote(*given, **seen), _quote_fields, _unchecked | _checked)
+
+_names = st.text(st.characters(exclude_categories=["Cs", "Z", "Cc"]), min_size=1, max_size=20)
+
+
+def _parameter(parameter: Parameter) -> st.SearchStrategy[Any]:
+    if parameter.low is None or parameter.high is None:
+        return _names
+    if parameter.whole:
+        return st.integers(int(parameter.low), int(parameter.high))
+    return st.floats(parameter.low, parameter.high)
+
+
+def _conditions(name: IndicatorName) -> st.SearchStrategy[Condition]:
+    """Any condition on this indicator: parameters and values from one end of what is allowed to the other."""
+    info = INDICATORS[name]
+    low, high = (-1000 if info.low is None else info.low), (1000 if info.high is None else info.high)
+    given = st.fixed_dictionaries({parameter.name: _parameter(parameter) for parameter in info.parameters})
+    operators: st.SearchStrategy[Operator] = st.sampled_from(get_args(Operator))
+    return st.builds(
+        lambda op, value, found: Condition(name, op, value, **_ordered(found)), operators, st.floats(low, high), given
+    )
+
+
+def _ordered(given: dict[str, Any]) -> dict[str, Any]:
+    """`fast` stays below `slow`."""
+    if "slow" in given:
+        fast, slow = sorted((given["fast"], given["slow"]))
+        return {**given, "fast": min(fast, 9_999), "slow": max(slow, fast + 1) if fast < 10_000 else 10_000}
+    return given
+
+
+conditions = st.one_of(*map(_conditions, INDICATORS))
 _some = st.lists(conditions, min_size=1, max_size=3).map(tuple)
 joined = st.builds(lambda found: AnyOrAll(all_of=found), _some) | st.builds(lambda found: AnyOrAll(any_of=found), _some)
+_params = st.builds(
+    StrategyParams,
+    st.decimals(1, 100, places=2),
+    st.integers(1, 100),
+    st.none() | st.decimals(1, 99, places=2),
+    st.none() | st.decimals(1, 100_000, places=2),
+    st.none() | st.decimals(1, 87_600, places=2),
+)
 specs = st.builds(
     StrategySpec,
     st.just("spot"),
-    text,
+    _names,
     st.builds(Signals, joined, joined),
     st.builds(RegimeFilter, st.lists(conditions, max_size=2).map(tuple)),
-    st.builds(StrategyParams, st.decimals(1, 100, places=2), st.integers(1, 100)),
+    _params,
+    st.none() | text,
+)
+_percents = st.decimals(1, 50, places=2)
+_ages = st.integers(1, 604_800)
+_depths = st.decimals(0, 10**12, places=2)
+_pair_quotes = st.builds(
+    PairQuotes, st.none() | _percents, st.none() | _ages, st.none() | _percents, st.none() | _depths
 )
 configs = st.builds(
     AgentConfig,
     st.lists(pairs, min_size=1, max_size=3, unique=True).map(tuple),
-    st.builds(StrategyConfig, specs),
-    paper=st.builds(PaperConfig, st.decimals(1, 10**9, places=8), gas_usdt=st.decimals(0, 1000, places=8)),
+    st.builds(StrategyConfig, specs, st.decimals(0, 100, places=2)),
+    st.builds(QuotesConfig, _percents, _ages, _percents, _depths, st.dictionaries(pairs, _pair_quotes, max_size=2)),
+    st.builds(RiskConfig, st.sampled_from(get_args(PresetName)), st.decimals(51, 99, places=2), _percents),
+    st.builds(EvaluationConfig, st.integers(1, 3650), st.integers(1, 100_000)),
+    st.builds(
+        PaperConfig,
+        st.decimals(1, 10**9, places=8),
+        gas_usdt=st.decimals(0, 1000, places=8),
+        impact=st.sampled_from(["pool", "none"]),
+        fill_at=st.sampled_from(["quote", "next_open"]),
+    ),
+    st.integers(1, 1440),
 )
 
 statuses = st.sampled_from(get_args(Status))
@@ -79,7 +172,7 @@ EVENT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(Snapshot, times, money, phases, money, money),
     st.builds(
         Trade, times, pairs, sides, money, money, st.none() | money, money, phases, text, money, text,
-        st.none() | st.integers(0, 10**9), st.none() | money,
+        st.none() | st.integers(0, 10**9), st.none() | money, st.none() | times, st.none() | text,
     ),
     st.builds(
         JournalEntry, times, text, st.sampled_from(get_args(EntryType)), st.lists(text, max_size=3).map(tuple), text,
@@ -91,15 +184,27 @@ EVENT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         QuoteRejected, times, pairs, st.sampled_from(["divergence", "stale", "liquidity"]), text,
         st.sampled_from(["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]), text,
     ),
+    st.builds(TwakBlock, times, text, text, text),
+    st.builds(Promotion, times, st.none() | text, text),
+    st.builds(Demotion, times, text, st.sampled_from(["daily", "max"]), st.none() | times, text),
 )  # fmt: skip
 FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(Genesis, times, st.integers(1, 9), text, st.dictionaries(text, plain, max_size=3)),
     st.builds(ConfigAdopted, times, st.integers(1, 1000), configs),
     st.builds(RunStarted, times, st.integers(1, 1000), money),
     st.builds(RunFailed, times, times, money, money),
-    st.builds(Marked, times, money, st.dictionaries(pairs, above_zero)),
+    st.builds(Marked, times, money, st.dictionaries(pairs, above_zero), phases),
+    st.builds(OrderPlaced, times, orders, quotes),
+    st.builds(LockLifted, times, text),
     st.builds(Decided, times, pairs, sides, text, st.none() | text),
-    st.builds(RoundSettled, times, plain, st.dictionaries(pairs, ticks), st.lists(gaps, max_size=2).map(tuple)),
+    st.builds(
+        RoundSettled,
+        times,
+        plain,
+        st.dictionaries(pairs, ticks),
+        st.lists(gaps, max_size=2).map(tuple),
+        st.dictionaries(text, readings, max_size=2),
+    ),
 )
 events: st.SearchStrategy[Row] = st.one_of(*EVENT_STRATEGIES)
 facts: st.SearchStrategy[Row] = st.one_of(*FACT_STRATEGIES)

@@ -9,12 +9,24 @@ from typing import Any
 
 import pytest
 from attrs import asdict, fields
+from attrs import evolve as changed
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocol.codec import decode_row, encode_row, from_json, from_plain, to_json, to_plain
-from protocol.events import EVENTS, FACTS, JournalEntry, Row, Snapshot, StatusChange, Trade
-from protocol.settings import AgentConfig
+from protocol.events import (
+    EVENTS,
+    FACTS,
+    Demotion,
+    JournalEntry,
+    Promotion,
+    Row,
+    Snapshot,
+    StatusChange,
+    Trade,
+)
+from protocol.settings import AgentConfig, PairQuotes, QuotesConfig
+from protocol.strategy import StrategyParams, default_spec
 from protocol.times import from_wire
 from tests.protocol.rows import EVENT_STRATEGIES, FACT_STRATEGIES, FIRST, configs, events, facts, money, rows
 
@@ -26,6 +38,9 @@ GIVEN: dict[str, set[str]] = {
     "risk_veto": {"rule", "reason", "order_ref"},
     "status_change": {"from", "to"},
     "quote_rejected": {"pair", "reason", "detail", "code"},
+    "twak_block": {"rule", "reason", "order_ref"},
+    "promotion": {"tx_hash"},
+    "demotion": {"rule", "breach", "locked_until"},
 }
 
 
@@ -129,6 +144,24 @@ def _trade(**closing: Any) -> Trade:
     return Trade(FIRST, "ETH/USDT", side, size, price, pnl, Decimal("0.1"), "paper", "jrn_1", qty, "ord_1", **closing)
 
 
+def test_a_trade_says_when_it_was_filled_and_its_transaction_only_where_there_is_something_to_say() -> None:
+    assert not {"filled_at", "tx_hash"} & set(from_json(encode_row(_trade(), 1)))
+    told = changed(_trade(), filled_at=FIRST, tx_hash="0xabc")
+    frame = from_json(encode_row(told, 1))
+    assert (frame["filled_at"], frame["tx_hash"]) == ("2020-01-01T00:00:00.000Z", "0xabc")
+    assert decode_row(encode_row(told, 1)) == told
+
+
+def test_a_promotion_without_its_first_trade_says_so_with_null() -> None:
+    frame = from_json(encode_row(Promotion(FIRST, None, "jrn_1"), 1))
+    assert (frame["event"], frame["tx_hash"]) == ("promotion", None)
+
+
+def test_a_demotion_that_only_a_person_lifts_has_no_end() -> None:
+    frame = from_json(encode_row(Demotion(FIRST, "max_drawdown", "max", None, "jrn_1"), 1))
+    assert (frame["breach"], frame["locked_until"]) == ("max", None)
+
+
 def test_a_closing_trade_says_hold_s_and_return_and_an_opening_one_does_not() -> None:
     opening = from_json(encode_row(_trade(), 1))
     assert opening["pnl"] is None
@@ -140,6 +173,18 @@ def test_a_closing_trade_says_hold_s_and_return_and_an_opening_one_does_not() ->
 @given(configs)
 def test_a_config_goes_through_json_unchanged(config: AgentConfig) -> None:
     assert from_plain(from_json(to_json(to_plain(config))), AgentConfig) == config
+
+
+def test_what_was_not_given_is_not_written() -> None:
+    """A parameter of another indicator, an exit that is off, a limit that is everybody's: a document shows none of
+    them, so that it can be edited and sent back."""
+    condition = to_plain(default_spec())["signals"]["entry"]["all_of"][1]
+    assert condition == {"indicator": "rsi", "op": "<=", "value": 25, "window": 14}
+    assert to_plain(StrategyParams(stop_loss_pct=Decimal(5))).keys() == {
+        "position_size_pct", "max_concurrent", "stop_loss_pct",
+    }  # fmt: skip
+    limits = QuotesConfig(pairs={"ETH/USDT": PairQuotes(max_age_seconds=60)})
+    assert to_plain(limits)["pairs"] == {"ETH/USDT": {"max_age_seconds": 60}}
 
 
 def test_an_unknown_field_in_what_we_wrote_is_passed_over() -> None:

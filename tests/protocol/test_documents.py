@@ -14,11 +14,13 @@ from protocol.settings import (
     AgentConfig,
     EvaluationConfig,
     MachineSettings,
+    PairQuotes,
     PaperConfig,
     QuotesConfig,
     RiskConfig,
+    StrategyConfig,
 )
-from protocol.strategy import StrategySpec, default_spec
+from protocol.strategy import StrategyParams, StrategySpec, default_spec
 
 ETH = {"watchlist": ["ETH/USDT"]}
 SPEC: dict[str, Any] = to_plain(default_spec())
@@ -26,8 +28,10 @@ RSI = {"indicator": "rsi", "op": "<=", "value": 25, "window": 14}
 PAIR_LIST = "must be a list of different pairs like ETH/USDT, at least one"
 NAMES = "must be a small letter, then small letters, digits or -, 32 at most, and not current"
 RISK_KEYS = (
-    "preset, max_drawdown_pct, daily_drawdown_pct, max_consecutive_losses, cooldown_hours, per_pair_exposure_pct"
+    "preset, max_drawdown_pct, daily_drawdown_pct, max_consecutive_losses, cooldown_hours, per_pair_exposure_pct, "
+    "max_market_age_hours"
 )
+INDICATORS = "price_vs_sma, rsi, ema_cross, bollinger, atr, momentum, volatility, volume_z, breakout, series"
 
 
 def agent(**parts: Any) -> dict[str, Any]:
@@ -54,7 +58,7 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     ),
     (agent(risk=5), "risk = 5: must be a table of keys"),
     (agent(risk={"x": 1}), f"risk.x = 1: unknown key; valid keys are {RISK_KEYS}"),
-    (agent(risk={"preset": "wild"}), "risk.preset = 'wild': must be one of conservative, balanced, aggressive"),
+    (agent(risk={"preset": "wild"}), "risk.preset = 'wild': must be one of conservative, balanced, aggressive, off"),
     (agent(risk={"max_drawdown_pct": "15"}), "risk.max_drawdown_pct = '15': must be a number"),
     (agent(risk={"max_drawdown_pct": True}), "risk.max_drawdown_pct = True: must be a number"),
     (agent(risk={"max_drawdown_pct": None}), "risk.max_drawdown_pct = None: must be a number"),
@@ -77,6 +81,24 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     (agent(paper={"fee_bps": -1}), "paper.fee_bps = -1: must be from 0 to 1000"),
     (agent(quotes={"max_age_seconds": 0}), "quotes.max_age_seconds = 0: must be from 1 to 604800"),
     (agent(quotes={"max_divergence_pct": 0}), "quotes.max_divergence_pct = 0: must be from 0.01 to 50"),
+    (
+        agent(quotes={"min_depth_usdt": -1}),
+        "quotes.min_depth_usdt = -1: must be from 0 to 1e+12",
+    ),
+    (
+        agent(quotes={"pairs": {"ETH/USDT": {"max_age_seconds": 0}}}),
+        "quotes.pairs[ETH/USDT].max_age_seconds = 0: must be from 1 to 604800",
+    ),
+    (
+        agent(quotes={"pairs": {"ETH/USDT": {"max_age": 60}}}),
+        "quotes.pairs[ETH/USDT].max_age = 60: unknown key; valid keys are "
+        "max_divergence_pct, max_age_seconds, max_impact_pct, min_depth_usdt",
+    ),
+    (agent(quotes={"pairs": {"ETH/USDT": 5}}), "quotes.pairs[ETH/USDT] = 5: must be a table of keys"),
+    (agent(quotes={"pairs": 5}), "quotes.pairs = 5: must be a table of keys"),
+    (agent(paper={"impact": "some"}), "paper.impact = 'some': must be one of pool, none"),
+    (agent(paper={"impact": None}), "paper.impact = None: must be one of pool, none"),
+    (agent(paper={"fill_at": "close"}), "paper.fill_at = 'close': must be one of quote, next_open"),
     (agent(snapshot_minutes=0), "snapshot_minutes = 0: must be from 1 to 1440"),
     (agent(strategy={"fee_multiple": 101}), "strategy.fee_multiple = 101: must be from 0 to 100"),
     (agent(strategy={"spec": spec(name=5)}), "strategy.spec.name = 5: must be text"),
@@ -95,12 +117,63 @@ STRATEGY: list[tuple[dict[str, Any], str]] = [
     ),
     (
         entering({**RSI, "indicator": "macd"}),
-        "signals.entry.all_of[0].indicator = 'macd': must be one of price_vs_sma, rsi, volatility, momentum",
+        f"signals.entry.all_of[0].indicator = 'macd': must be one of {INDICATORS}",
     ),
     (entering({**RSI, "window": 1}), "signals.entry.all_of[0].window = 1: must be from 2 to 10000"),
     (entering({**RSI, "value": "25"}), "signals.entry.all_of[0].value = '25': must be a number"),
-    (entering({"indicator": "rsi", "op": "<", "value": 1}), "signals.entry.all_of[0].window: is missing"),
+    (
+        entering({"indicator": "rsi", "op": "<", "value": 1}),
+        "signals.entry.all_of[0].window: is missing: rsi needs window (candles looked at)",
+    ),
+    (
+        entering({**RSI, "window": None}),
+        "signals.entry.all_of[0].window: is missing: rsi needs window (candles looked at)",
+    ),
+    (entering({**RSI, "window": 14.5}), "signals.entry.all_of[0].window = 14.5: must be a whole number"),
+    (entering({**RSI, "fast": 3}), "signals.entry.all_of[0].fast = 3: rsi takes window and no fast"),
+    (
+        entering({**RSI, "value": 101}),
+        "signals.entry.all_of[0].value = 101.0: rsi is from 0 to 100, so this could never decide anything",
+    ),
+    (
+        entering({**RSI, "indicator": "atr", "value": -0.1}),
+        "signals.entry.all_of[0].value = -0.1: atr is from 0, so this could never decide anything",
+    ),
+    (
+        entering({"indicator": "ema_cross", "op": "<", "value": 0, "fast": 26, "slow": 26}),
+        "signals.entry.all_of[0].fast = 26: must be below slow (26)",
+    ),
+    (
+        entering({"indicator": "ema_cross", "op": "<", "value": 0, "fast": 12}),
+        "signals.entry.all_of[0].slow: is missing: ema_cross needs slow (candles of the slow average)",
+    ),
+    (
+        entering({**RSI, "indicator": "bollinger", "width": 0.05}),
+        "signals.entry.all_of[0].width = 0.05: must be from 0.1 to 10",
+    ),
+    (
+        entering({"indicator": "series", "op": "<", "value": 1}),
+        "signals.entry.all_of[0].name: is missing: series needs name (the series' name among [market.series])",
+    ),
+    (
+        entering({"indicator": "series", "op": "<", "value": 1, "name": ""}),
+        "signals.entry.all_of[0].name = '': must be a name of 1 to 40 characters",
+    ),
+    (
+        entering({"indicator": "series", "op": "<", "value": 1, "name": "fng", "max_age_hours": 0}),
+        "signals.entry.all_of[0].max_age_hours = 0: must be from 1 to 8760",
+    ),
+    (
+        spec(regime_filter={"stand_aside_when": [RSI, {**RSI, "op": "<>"}]}),
+        "regime_filter.stand_aside_when[1].op = '<>': must be one of <, <=, >, >=, crosses_above, crosses_below",
+    ),
+    (spec(name=" "), "name = ' ': must be 1 to 2000 characters of text"),
+    (spec(about=5), "about = 5: must be text"),
     (spec(params={"max_concurrent": 0}), "params.max_concurrent = 0: must be from 1 to 100"),
+    (spec(params={"stop_loss_pct": 0}), "params.stop_loss_pct = 0: must be from 0.01 to 99.99"),
+    (spec(params={"stop_loss_pct": 100}), "params.stop_loss_pct = 100: must be from 0.01 to 99.99"),
+    (spec(params={"take_profit_pct": "5"}), "params.take_profit_pct = '5': must be a number"),
+    (spec(params={"max_hold_hours": 87_601}), "params.max_hold_hours = 87601: must be from 0.01 to 87600"),
     (spec(params={"position_size_pct": 101}), "params.position_size_pct = 101: must be from 0.1 to 100"),
     (spec(regime_filter={"when": []}), "regime_filter.when = []: unknown key; valid keys are stand_aside_when"),
 ]
@@ -209,6 +282,53 @@ def test_the_least_document_is_a_whole_config() -> None:
     assert read_document(SPEC, StrategySpec) == default_spec()
 
 
+def test_a_parameter_that_is_not_given_has_its_default() -> None:
+    read = read_document(
+        entering(
+            {"indicator": "bollinger", "op": "<", "value": 0, "window": 20},
+            {"indicator": "series", "op": "<", "value": 20, "name": "fng"},
+        ),
+        StrategySpec,
+    )
+    assert [condition.key for condition in read.signals.entry.all_of] == ["bollinger(20,2)", "series(fng,48)"]
+    assert read == read_document(to_plain(read), StrategySpec)
+
+
+def test_conditions_share_an_indicator_exactly_where_all_its_parameters_are_the_same() -> None:
+    def keys(**parts: Any) -> str:
+        return read_document(entering({**RSI, **parts}), StrategySpec).conditions[0].key
+
+    assert keys() == keys(op=">", value=70) == "rsi(14)"
+    assert keys(window=15) == "rsi(15)"
+    wide = {"indicator": "bollinger", "value": 0}
+    assert keys(**wide, width=2) == keys(**wide, width=2.0) == "bollinger(14,2)"
+    assert keys(**wide, width=2.5) == "bollinger(14,2.5)"
+
+
+def test_every_condition_is_found_at_its_path_in_the_documents_order() -> None:
+    located = list(default_spec().located())
+    assert [path for path, _ in located] == [
+        "signals.entry.all_of[0]",
+        "signals.entry.all_of[1]",
+        "signals.exit.any_of[0]",
+        "signals.exit.any_of[1]",
+        "regime_filter.stand_aside_when[0]",
+    ]
+    assert tuple(condition for _, condition in located) == default_spec().conditions
+
+
+def test_the_limits_of_a_pair_win_where_it_has_some_and_everybodys_hold_elsewhere() -> None:
+    limits = QuotesConfig(
+        max_age_seconds=100,
+        min_depth_usdt=Decimal(5),
+        pairs={"ETH/USDT": PairQuotes(max_age_seconds=7, min_depth_usdt=Decimal(0)), "LTC/USDT": PairQuotes()},
+    )
+    own = limits.of("ETH/USDT")
+    assert (own.max_age_seconds, own.min_depth_usdt, own.max_impact_pct) == (7, Decimal(0), limits.max_impact_pct)
+    for other in ("LTC/USDT", "BTC/USDT"):
+        assert (limits.of(other).max_age_seconds, limits.of(other).min_depth_usdt) == (100, Decimal(5))
+
+
 def test_numbers_from_a_file_are_exact_decimals() -> None:
     read = read_document(agent(paper={"fee_bps": 0.1, "gas_usdt": 2}, risk={"max_drawdown_pct": 15.5}), AgentConfig)
     assert read.paper == PaperConfig(fee_bps=Decimal("0.1"), gas_usdt=Decimal(2))
@@ -230,6 +350,16 @@ LIMITS: list[tuple[type, str, Any, Any]] = [
     (QuotesConfig, "max_divergence_pct", "0.01", "50"),
     (QuotesConfig, "max_impact_pct", "0.01", "50"),
     (QuotesConfig, "max_age_seconds", 1, 604_800),
+    (QuotesConfig, "min_depth_usdt", "0", "1000000000000"),
+    (PairQuotes, "max_divergence_pct", "0.01", "50"),
+    (PairQuotes, "max_impact_pct", "0.01", "50"),
+    (PairQuotes, "max_age_seconds", 1, 604_800),
+    (PairQuotes, "min_depth_usdt", "0", "1000000000000"),
+    (RiskConfig, "max_market_age_hours", "0.01", "8760"),
+    (StrategyConfig, "fee_multiple", "0", "100"),
+    (StrategyParams, "stop_loss_pct", "0.01", "99.99"),
+    (StrategyParams, "take_profit_pct", "0.01", "100000"),
+    (StrategyParams, "max_hold_hours", "0.01", "87600"),
 ]
 ENDS = [
     (kind, key, end, beyond)
@@ -262,7 +392,7 @@ PRESET_TABLE = {
 def test_a_preset_is_its_column_of_the_table(column: int, name: str) -> None:
     preset = PRESETS[name]
     assert {**preset["risk"], **preset["evaluation"]} == {key: row[column] for key, row in PRESET_TABLE.items()}
-    assert set(PRESETS) == {"conservative", "balanced", "aggressive"}
+    assert set(PRESETS) == {"conservative", "balanced", "aggressive"}  # and "off", which has no limits to name
     RiskConfig(**preset["risk"])
     EvaluationConfig(**preset["evaluation"])
 
@@ -274,6 +404,7 @@ def test_balanced_is_the_default() -> None:
 
 def test_the_other_defaults_are_the_documented_ones() -> None:
     assert PaperConfig().initial_usdt == 1000
+    assert (PaperConfig().impact, PaperConfig().fill_at) == ("pool", "quote")
     assert RiskConfig().cooldown_hours == 6
     assert AgentConfig(("ETH/USDT",)).snapshot_minutes in range(15, 31)
     assert MachineSettings().agent == "seed"

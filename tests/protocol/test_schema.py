@@ -32,20 +32,27 @@ from protocol.strategy import (
 )
 
 SCHEMA = strategy_schema()
-VALIDATOR = Draft202012Validator(SCHEMA)
+VALIDATORS: dict[type, Draft202012Validator] = {
+    StrategySpec: Draft202012Validator(SCHEMA),
+    **{
+        kind: Draft202012Validator({"$ref": f"#/$defs/{kind.__name__}", "$defs": SCHEMA["$defs"]})
+        for kind in (Condition, StrategyParams)
+    },
+}
 SPEC: dict[str, Any] = json.loads(to_json(to_plain(default_spec())))
 RSI = {"indicator": "rsi", "op": "<=", "value": 25, "window": 14}
+PARAMS = {a.name: 5 for a in fields(StrategyParams)}
 EMA = {"indicator": "ema_cross", "op": ">", "value": 0, "fast": 5, "slow": 9}
 CROSSED = "must be below slow ("
 Path = tuple[str | int, ...]
 
 
-def problems(document: Any) -> list[str]:
+def problems(document: Any, kind: type = StrategySpec) -> list[str]:
     """What reading says against it; the same for floats and for a JSON body's exact Decimals."""
     said: list[list[str]] = []
     for form in (document, from_json(to_json(document))):
         try:
-            read_document(form, StrategySpec)
+            read_document(form, kind)
             said.append([])
         except InvalidSetting as error:
             said.append(error.problems)
@@ -53,18 +60,18 @@ def problems(document: Any) -> list[str]:
     return said[0]
 
 
-def accepts(document: Any) -> bool:
+def accepts(document: Any, kind: type = StrategySpec) -> bool:
     """Does the schema, reading what JSON makes of it?"""
-    return VALIDATOR.is_valid(json.loads(to_json(document)))
+    return VALIDATORS[kind].is_valid(json.loads(to_json(document)))
 
 
-def agree(document: Any) -> bool:
+def agree(document: Any, kind: type = StrategySpec) -> bool:
     """Is it read? The schema must say the same, but for a fast average that is not below the slow one."""
-    said = problems(document)
-    if accepts(document):
-        assert all(CROSSED in line for line in said)
+    said = problems(document, kind)
+    if accepts(document, kind):
+        assert all(CROSSED in line for line in said), document
     else:
-        assert said
+        assert said, document
     return not said
 
 
@@ -190,7 +197,7 @@ def conditions(draw: st.DrawFn) -> dict[str, Any]:
     made = {
         "indicator": name,
         "op": draw(st.sampled_from(get_args(Operator))),
-        "value": draw(values.filter(lambda value: value == 0 or abs(value) >= 1e-17) | st.just(0)),
+        "value": draw(values.map(lambda value: round(value, 9)) | st.just(0)),
     }
     for parameter in info.parameters:
         if parameter.default is None or draw(st.booleans()):
@@ -270,15 +277,9 @@ FRACTIONS = [
     14.0,
 ]
 WORDS = ["", " ", "\n", "spot", "perp", "5", "rsi", "series", "<", "crosses_above", "x" * 40, "x" * 41, "é" * 2001]
-junk: st.SearchStrategy[Any] = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.sampled_from(EDGES),
-    st.sampled_from(FRACTIONS),
-    st.floats(-1e19, 1e19),
-    st.sampled_from(WORDS),
-    st.sampled_from([[], {}, [1], [None], [[]], {"x": 1}, [RSI], RSI, {"all_of": [RSI]}]),
-)
+TABLES: list[Any] = [[], {}, [1], [None], [[]], {"x": 1}, [RSI], RSI, {"all_of": [RSI]}]
+JUNK: list[Any] = [None, True, False, *EDGES, *FRACTIONS, *WORDS, *TABLES]
+junk: st.SearchStrategy[Any] = st.sampled_from(JUNK) | st.floats(-1e19, 1e19)
 
 
 def places(part: Any, path: Path = ()) -> Iterator[Path]:
@@ -303,7 +304,7 @@ def mutated(draw: st.DrawFn) -> Any:
         above, key = found(document, path[:-1]), path[-1]
         what = draw(st.sampled_from(["replace", "replace", "drop", "add"]))
         if what == "replace":
-            above[key] = draw(junk)
+            above[key] = deepcopy(draw(junk))
         elif what == "drop":
             above.pop(key)
         elif isinstance(above, dict):
@@ -311,7 +312,7 @@ def mutated(draw: st.DrawFn) -> Any:
                 junk | conditions() | st.lists(conditions(), max_size=1)
             )
         else:
-            above.append(draw(junk | conditions()))
+            above.append(deepcopy(draw(junk | conditions())))
     return document
 
 
@@ -342,18 +343,64 @@ def test_another_market_mode_is_told_before_anything_else(good: Any, mode: Any, 
         assert not accepts({**document, "market_mode": mode})
 
 
-BOUNDS = {
-    key: (value["minimum"], value["maximum"]) for key, value in SCHEMA["$defs"]["StrategyParams"]["properties"].items()
-}
+def one_mistake(document: dict[str, Any], kind: Any) -> Iterator[dict[str, Any]]:
+    """The document without each of its keys, with everything under each of them, and with a foreign key."""
+    for key in document:
+        yield {name: value for name, value in document.items() if name != key}
+    for key in (*(a.name for a in fields(kind)), "x"):
+        yield from ({**document, key: value} for value in (JUNK if key in document else (None, 5, 0.5, "x", [])))
 
 
-@pytest.mark.parametrize("key", [a.name for a in fields(StrategyParams)])
-def test_the_bounds_of_a_parameter_are_its_validators(key: str) -> None:
-    low, high = BOUNDS[key]
-    step = Decimal(1) if key == "max_concurrent" else Decimal("0.00001")
-    for end, beyond in ((low, -step), (high, step)):
-        for value, taken in ((end, True), (float(Decimal(str(end)) + beyond), False)):
-            assert agree({**SPEC, "params": {key: value}}) == taken
+@pytest.mark.parametrize("told", indicators_document(), ids=lambda told: told["name"])
+def test_whatever_stands_under_a_key_of_a_condition_both_say_the_same(told: dict[str, Any]) -> None:
+    answers = {agree(document, Condition) for document in one_mistake(told["example"], Condition)}
+    assert answers == {True, False}
+
+
+@pytest.mark.parametrize(("document", "kind"), [(PARAMS, StrategyParams), ({**SPEC, "about": "x"}, StrategySpec)])
+def test_whatever_stands_under_a_key_both_say_the_same(document: dict[str, Any], kind: type) -> None:
+    assert {agree(made, kind) for made in one_mistake(document, kind)} == {True, False}
+
+
+def bounds() -> Iterator[tuple[type, dict[str, Any], str, Any, Any]]:
+    """(kind, the rest of the document, key, an end of its range by the schema, what lies just beyond)."""
+    tables: list[tuple[type, dict[str, Any], dict[str, Any]]] = [
+        (StrategyParams, {}, SCHEMA["$defs"]["StrategyParams"]["properties"]),
+        *((Condition, part["examples"][0], part["properties"]) for part in SCHEMA["$defs"]["Condition"]["oneOf"]),
+    ]
+    for kind, document, properties in tables:
+        for key, told in properties.items():
+            rest = {name: value for name, value in document.items() if name != key}
+            step = Decimal(1) if "integer" in told.get("type", ()) else Decimal("0.00001")
+            for end, beyond in ((told.get("minimum"), -step), (told.get("maximum"), step)):
+                if end is not None:
+                    yield kind, rest, key, end, float(Decimal(str(end)) + beyond)
+
+
+@pytest.mark.parametrize(("kind", "rest", "key", "end", "beyond"), list(bounds()))
+def test_a_bound_may_be_reached_and_not_passed(
+    kind: type, rest: dict[str, Any], key: str, end: Any, beyond: float
+) -> None:
+    """The schema's bounds are those of validators and checks, which it cannot look into."""
+    assert accepts({**rest, key: end}, kind)
+    assert agree({**rest, key: end}, kind) or CROSSED in problems({**rest, key: end}, kind)[0]
+    assert not agree({**rest, key: beyond}, kind)
+
+
+def test_every_parameter_has_its_bounds() -> None:
+    assert {key for kind, _, key, _, _ in bounds() if kind is StrategyParams} == {
+        a.name for a in fields(StrategyParams)
+    }
+
+
+@pytest.mark.parametrize(("length", "taken"), [(1, True), (40, True), (41, False), (2000, False)])
+def test_a_series_name_has_40_characters_at_most(length: int, taken: bool) -> None:
+    assert agree({"indicator": "series", "op": "<", "value": 1, "name": "é" * length}, Condition) == taken
+
+
+@pytest.mark.parametrize(("length", "taken"), [(1, True), (2000, True), (2001, False)])
+def test_a_strategys_name_has_2000_characters_at_most(length: int, taken: bool) -> None:
+    assert agree({**SPEC, "name": "é" * length}) == taken
 
 
 WINDOW = "candles looked at"

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from attrs import evolve
 
+from protocol.codec import to_plain
 from protocol.errors import InvalidSetting, UserError
-from protocol.settings import AgentConfig, MachineSettings, RiskConfig, StrategyConfig
+from protocol.settings import (
+    AgentConfig,
+    MachineSettings,
+    PairQuotes,
+    PaperConfig,
+    QuotesConfig,
+    RiskConfig,
+    StrategyConfig,
+)
 from protocol.strategy import default_spec
-from server.settings import Settings, agent_config, differences, load, patched
+from server.settings import Offer, Settings, agent_config, differences, load, patched
 from tests.server.markets import PAIRS, STRATEGY
+
+OFFER: Final = Offer(PAIRS)
+CONFIG: Final = AgentConfig(PAIRS)
+SPEC: Final[dict[str, Any]] = to_plain(default_spec())
 
 # A key, and what it has in the file, the environment and the flags.
 LAYERED: list[tuple[str, str, str, Any, Any, Any, Any]] = [
@@ -43,10 +57,16 @@ def told(settings: Settings, key: str) -> Any:
 def mistakes(tmp_path: Path, text: str = "", environ: dict[str, str] | None = None, **flags: Any) -> list[str]:
     try:
         settings = read(tmp_path, text, environ, **flags)
-        agent_config(settings.agent, PAIRS)
+        agent_config(settings.agent, OFFER)
     except InvalidSetting as refused:
         return refused.problems
     return []
+
+
+# One more condition than STRATEGY has.
+TWO_ENTRIES: Final = STRATEGY.replace(
+    "window: 24}]}", "window: 24}, {indicator: rsi, op: crosses_above, value: 30, window: 14}]}", 1
+)
 
 
 # --- which one wins
@@ -76,7 +96,7 @@ def test_layers_merge_key_by_key(tmp_path: Path) -> None:
 def test_without_anything_the_defaults_hold(tmp_path: Path) -> None:
     settings = read(tmp_path)
     assert settings == Settings(MachineSettings(), {})
-    assert agent_config({}, PAIRS) == AgentConfig(PAIRS)
+    assert agent_config({}, OFFER) == AgentConfig(PAIRS)
 
 
 def test_without_a_file_the_one_of_the_working_directory_is_read_if_there_is_one(
@@ -117,7 +137,7 @@ def test_agent_keys_may_come_from_the_environment(tmp_path: Path) -> None:
         "FORESTAY_RISK__PRESET": "aggressive",
         "FORESTAY_SNAPSHOT_MINUTES": "5",
     }
-    config = agent_config(read(tmp_path, "", environ).agent, PAIRS)
+    config = agent_config(read(tmp_path, "", environ).agent, OFFER)
     assert (config.watchlist, config.risk.preset, config.snapshot_minutes) == (("LTC/USDT",), "aggressive", 5)
 
 
@@ -141,6 +161,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[server]\nprot = 1", "server.prot = 1", "unknown key; valid keys are host, port"),
     ("[market]\nsped = 1", "market.sped = 1", "unknown key; valid keys are kind, speed"),
     ("[risk]\nmax_dd = 1", "risk.max_dd = 1", "unknown key; valid keys are preset"),
+    ("[risk]\nmax_market_age_hours = 0", "risk.max_market_age_hours = 0", "must be from 0.01 to 8760"),
     ("[strategy]\nfoo = 1", "strategy.foo = 1", "unknown key; valid keys are spec"),
     ("server = 1", "server = 1", "must be a table of keys"),
     ("[agent]\nx = 1", "agent = {'x': 1}", "must be text"),
@@ -161,10 +182,21 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[market]\nspeed = 'fast'", "market.speed = 'fast'", "must be a number"),
     ("[market]\nseed = -1", "market.seed = -1", "must be a whole number below 4294967296"),
     ("[market.replay]\n'ETH/USDT' = 1", "market.replay", "must be text"),
-    ("[risk]\npreset = 'wild'", "risk.preset = 'wild'", "must be one of conservative, balanced, aggressive"),
+    ("[risk]\npreset = 'wild'", "risk.preset = 'wild'", "must be one of conservative, balanced, aggressive, off"),
     ("[risk]\nmax_drawdown_pct = nan", "risk.max_drawdown_pct = ", "must be a number of ordinary size"),
     ("[risk]\ncooldown_hours = inf", "risk.cooldown_hours = inf", "must be a number of ordinary size"),
     ("[risk]\nmax_drawdown_pct = 8", "risk.daily_drawdown_pct = 8", "must be below max_drawdown_pct (8)"),
+    ("[paper]\nimpact = 'some'", "paper.impact = 'some'", "must be one of pool, none"),
+    ("[paper]\nfill_at = 'close'", "paper.fill_at = 'close'", "must be one of quote, next_open"),
+    ("[quotes]\nmin_depth_usdt = -1", "quotes.min_depth_usdt = -1", "must be from 0 to 1e+12"),
+    (
+        "[quotes.pairs.'ETH/USDT']\nmax_age_seconds = 0",
+        "quotes.pairs[ETH/USDT].max_age_seconds = 0",
+        "must be from 1 to 604800",
+    ),
+    ("[quotes.pairs.'ETH/USDT']\nmax_age = 1", "quotes.pairs[ETH/USDT].max_age = 1", "unknown key; valid keys are "),
+    ("[quotes.pairs.ETH]\nmax_age_seconds = 1", "quotes.pairs = ", "must be limits by pair, such as ETH/USDT"),
+    ("[market.series]\nfng = 1", "market.series[fng] = 1", "must be text"),
     ("[paper]\nfee_bps = -1", "paper.fee_bps = -1", "must be from 0 to 1000"),
     ("watchlist = []", "watchlist = ", "at least one"),
     ("watchlist = ['DOGE/USDT']", "watchlist = ['DOGE/USDT']", "this market has ETH/USDT, LTC/USDT"),
@@ -217,12 +249,13 @@ def test_paths_in_a_file_are_meant_from_where_the_file_is(tmp_path: Path) -> Non
         tmp_path,
         "data_dir = 'log'\n[market]\nkind = 'replay'\n"
         "[market.replay]\n'ETH/USDT' = 'eth.csv'\n'LTC/USDT' = '/abs/ltc.csv'\n"
-        "[market.reference]\n'ETH/USDT' = '../other.csv'\n",
+        "[market.reference]\n'ETH/USDT' = '../other.csv'\n[market.series]\nfng = 'fng.csv'\n",
     )
     market = settings.machine.market
     assert settings.machine.data_dir == str(tmp_path / "log")
     assert market.replay == {"ETH/USDT": str(tmp_path / "eth.csv"), "LTC/USDT": "/abs/ltc.csv"}
     assert market.reference == {"ETH/USDT": str(tmp_path / "../other.csv")}
+    assert market.series == {"fng": str(tmp_path / "fng.csv")}
 
 
 def test_paths_of_flags_and_variables_are_meant_from_the_working_directory(tmp_path: Path) -> None:
@@ -233,11 +266,11 @@ def test_paths_of_flags_and_variables_are_meant_from_the_working_directory(tmp_p
 
 def test_a_strategy_comes_from_a_yaml_file_beside_the_settings(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(STRATEGY, encoding="utf-8")
-    config = agent_config(read(tmp_path, "[strategy]\nspec = 'mine.yaml'").agent, PAIRS)
+    config = agent_config(read(tmp_path, "[strategy]\nspec = 'mine.yaml'").agent, OFFER)
     assert config.strategy.spec.name == "often"
     assert config.strategy.spec.params.max_concurrent == 1
     by_name = read(tmp_path, "", {"FORESTAY_STRATEGY__SPEC": str(tmp_path / "mine.yaml")})
-    assert agent_config(by_name.agent, PAIRS) == config
+    assert agent_config(by_name.agent, OFFER) == config
 
 
 @pytest.mark.parametrize(
@@ -252,6 +285,30 @@ def test_a_strategy_comes_from_a_yaml_file_beside_the_settings(tmp_path: Path) -
             "strategy.spec.signals.entry.all_of[0].window = 1: must be from 2",
         ),
         (STRATEGY.replace('"<="', '"=="', 1), "strategy.spec.signals.entry.all_of[0].op = '=='"),
+        (
+            TWO_ENTRIES.replace("crosses_above", "foo"),
+            "strategy.spec.signals.entry.all_of[1].op = 'foo': must be one of <,",
+        ),
+        (
+            TWO_ENTRIES.replace("window: 14", "window: 14, fast: 14"),
+            "strategy.spec.signals.entry.all_of[1].fast = 14: rsi takes window and no fast",
+        ),
+        (
+            TWO_ENTRIES.replace(", window: 14", ""),
+            "strategy.spec.signals.entry.all_of[1].window: is missing: rsi needs window",
+        ),
+        (
+            TWO_ENTRIES.replace("value: 30", "value: 300"),
+            "strategy.spec.signals.entry.all_of[1].value = 300.0: rsi is from 0",
+        ),
+        (
+            STRATEGY.replace('op: ">=", value: 0.022', 'op: "!", value: 0.022'),
+            "strategy.spec.regime_filter.stand_aside_when[0].op = '!'",
+        ),
+        (
+            STRATEGY.replace("max_concurrent: 1", "stop_loss_pct: 0"),
+            "strategy.spec.params.stop_loss_pct = 0: must be from",
+        ),
         (
             STRATEGY.replace("-0.015", "'-0.015'"),
             "strategy.spec.signals.entry.all_of[0].value = '-0.015': must be a number",
@@ -277,6 +334,176 @@ def test_a_strategy_file_that_cannot_be_read_is_named(tmp_path: Path, content: s
     assert str(refused.value).startswith(str(tmp_path / "mine.yaml"))
 
 
+# --- what a market has to offer
+
+
+def series_spec(name: str) -> dict[str, Any]:
+    """A document that looks at an outside series, beside the default's conditions."""
+    index = {"indicator": "series", "op": "<", "value": 20, "name": name}
+    return {"strategy": {"spec": {**SPEC, "regime_filter": {"stand_aside_when": [index]}}}}
+
+
+def refused(given: dict[str, Any], offer: Offer = OFFER, **how: Any) -> list[str]:
+    with pytest.raises(InvalidSetting) as caught:
+        agent_config(given, offer, **how)
+    return caught.value.problems
+
+
+def refused_patch(patch: dict[str, Any], offer: Offer = OFFER, config: AgentConfig | None = None) -> list[str]:
+    with pytest.raises(InvalidSetting) as caught:
+        patched(config or CONFIG, patch, offer)
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("series", "has"),
+    [
+        ((), "no series: give it a CSV file under [market.series]"),
+        (("funding", "vix"), "funding, vix"),
+    ],
+)
+def test_a_series_that_the_market_does_not_have_is_refused_by_its_path(series: tuple[str, ...], has: str) -> None:
+    line = f"strategy.spec.regime_filter.stand_aside_when[0].name = 'fng': this market has {has}"
+    offer = Offer(PAIRS, series)
+    assert refused(series_spec("fng"), offer) == [line]
+    assert refused(series_spec("fng"), offer, backtest=True) == [line]
+    assert refused_patch(series_spec("fng"), offer) == [line]
+
+
+def test_a_series_that_the_market_has_is_taken() -> None:
+    offer = Offer(PAIRS, ("fng",))
+    config = agent_config(series_spec("fng"), offer)
+    assert config.strategy.spec.conditions[-1].key == "series(fng,48)"
+    assert patched(CONFIG, series_spec("fng"), offer) == config
+
+
+def test_a_series_anywhere_in_the_document_is_looked_for() -> None:
+    index = {"indicator": "series", "op": "<", "value": 20, "name": "fng"}
+    signals = {"entry": {"all_of": [*SPEC["signals"]["entry"]["all_of"], index]}, "exit": {"any_of": [index]}}
+    problems = refused({"strategy": {"spec": {**SPEC, "signals": signals}}})
+    assert [problem.split(" = ")[0] for problem in problems] == [
+        "strategy.spec.signals.entry.all_of[2].name",
+        "strategy.spec.signals.exit.any_of[0].name",
+    ]
+
+
+@pytest.mark.parametrize("how", [{}, {"backtest": True}])
+def test_a_market_age_below_the_markets_own_interval_would_let_no_entry_pass(how: dict[str, Any]) -> None:
+    daily = Offer(PAIRS, interval=timedelta(days=1))
+    line = "risk.max_market_age_hours = 6: this market's candles are 24 h apart, so no entry could pass"
+    assert refused({}, daily, **how) == [line]
+    assert refused_patch({"snapshot_minutes": 5}, daily) == [line]
+    for hours in (24, 25):
+        given = {"risk": {"max_market_age_hours": hours}}
+        assert agent_config(given, daily, **how).risk.max_market_age_hours == hours
+        assert patched(CONFIG, given, daily).risk.max_market_age_hours == hours
+    (problem,) = refused({"risk": {"max_market_age_hours": 23.99}}, daily, **how)
+    assert problem.startswith("risk.max_market_age_hours = 23.99: ")
+
+
+def test_a_rule_that_is_off_needs_no_market_age() -> None:
+    daily = Offer(PAIRS, interval=timedelta(days=1))
+    assert agent_config({"risk": {"preset": "off"}}, daily, backtest=True).risk.off
+
+
+def test_what_the_market_does_not_have_is_told_together() -> None:
+    given = {**series_spec("fng"), "watchlist": ["DOGE/USDT"], "risk": {"max_market_age_hours": 0.5}}
+    assert [problem.split(" = ")[0] for problem in refused(given)] == [
+        "watchlist",
+        "strategy.spec.regime_filter.stand_aside_when[0].name",
+        "risk.max_market_age_hours",
+    ]
+
+
+# --- what only a backtest may do
+
+ONLY_IN_A_BACKTEST: list[tuple[dict[str, Any], list[str]]] = [
+    ({"strategy": {"fee_multiple": 0}}, ["strategy.fee_multiple = 0: only a backtest may switch the fee filter off"]),
+    ({"strategy": {"fee_multiple": 0.0}}, ["strategy.fee_multiple = 0: only a backtest may switch the fee filter off"]),
+    ({"risk": {"preset": "off"}}, ['risk.preset = "off": only a backtest may switch the risk rules off']),
+    (
+        {"risk": {"preset": "off"}, "strategy": {"fee_multiple": 0}},
+        [
+            'risk.preset = "off": only a backtest may switch the risk rules off',
+            "strategy.fee_multiple = 0: only a backtest may switch the fee filter off",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "lines"), ONLY_IN_A_BACKTEST, ids=[str(given) for given, _ in ONLY_IN_A_BACKTEST])
+def test_what_only_a_backtest_may_do_is_refused_to_a_daemon_by_its_key(given: dict[str, Any], lines: list[str]) -> None:
+    assert refused(given) == lines
+    assert refused_patch(given) == lines
+    config = agent_config(given, OFFER, backtest=True)
+    assert config.risk.off == ("risk" in given)
+    assert (config.strategy.fee_multiple == 0) == ("strategy" in given)
+    assert patched(CONFIG, given, OFFER, backtest=True) == config
+
+
+def test_a_daemon_may_have_the_least_fee_filter_there_is() -> None:
+    assert agent_config({"strategy": {"fee_multiple": 0.01}}, OFFER).strategy.fee_multiple == Decimal("0.01")
+
+
+# --- limits per pair
+
+PER_PAIR: Final = AgentConfig(
+    PAIRS,
+    quotes=QuotesConfig(
+        max_age_seconds=900, pairs={"ETH/USDT": PairQuotes(max_age_seconds=60, max_impact_pct=Decimal("0.5"))}
+    ),
+)
+
+
+def test_limits_of_one_pair_come_from_the_file(tmp_path: Path) -> None:
+    text = "[quotes]\nmax_age_seconds = 900\n[quotes.pairs.'ETH/USDT']\nmax_age_seconds = 60\nmax_impact_pct = 0.5\n"
+    assert agent_config(read(tmp_path, text).agent, OFFER) == PER_PAIR
+
+
+def test_limits_of_one_pair_come_from_the_environment_key_by_key(tmp_path: Path) -> None:
+    text = "[quotes]\nmax_age_seconds = 900\n[quotes.pairs.'ETH/USDT']\nmax_age_seconds = 1\nmax_impact_pct = 0.5\n"
+    environ = {"FORESTAY_QUOTES__PAIRS": '{"ETH/USDT" = {max_age_seconds = 60}}'}
+    assert agent_config(read(tmp_path, text, environ).agent, OFFER) == PER_PAIR
+    alone = agent_config(read(tmp_path, "", environ).agent, OFFER).quotes
+    assert alone.pairs == {"ETH/USDT": PairQuotes(max_age_seconds=60)}
+
+
+PAIR_PATCHES: list[tuple[Any, dict[str, PairQuotes]]] = [
+    ({}, PER_PAIR.quotes.pairs),
+    ({"ETH/USDT": {"max_age_seconds": 30}}, {"ETH/USDT": PairQuotes(None, 30, Decimal("0.5"))}),
+    ({"ETH/USDT": {"max_age_seconds": None}}, {"ETH/USDT": PairQuotes(max_impact_pct=Decimal("0.5"))}),
+    ({"ETH/USDT": {"min_depth_usdt": 0}}, {"ETH/USDT": PairQuotes(None, 60, Decimal("0.5"), Decimal(0))}),
+    (
+        {"LTC/USDT": {"max_divergence_pct": 2}},
+        {**PER_PAIR.quotes.pairs, "LTC/USDT": PairQuotes(max_divergence_pct=Decimal(2))},
+    ),
+    ({"ETH/USDT": None}, {}),
+    (None, {}),
+]
+
+
+@pytest.mark.parametrize(("patch", "expected"), PAIR_PATCHES, ids=[str(patch) for patch, _ in PAIR_PATCHES])
+def test_a_patch_changes_the_limits_of_a_pair_and_null_removes_them(
+    patch: Any, expected: dict[str, PairQuotes]
+) -> None:
+    made = patched(PER_PAIR, {"quotes": {"pairs": patch}}, OFFER)
+    assert made == evolve(PER_PAIR, quotes=evolve(PER_PAIR.quotes, pairs=expected))
+
+
+def test_a_limit_that_was_removed_falls_back_to_everybodys() -> None:
+    made = patched(PER_PAIR, {"quotes": {"pairs": {"ETH/USDT": {"max_age_seconds": None}}}}, OFFER)
+    assert (made.quotes.of("ETH/USDT").max_age_seconds, made.quotes.of("ETH/USDT").max_impact_pct) == (
+        900,
+        Decimal("0.5"),
+    )
+
+
+def test_a_pairs_limits_are_told_among_the_differences() -> None:
+    given = {"quotes": {"pairs": {"ETH/USDT": {"max_age_seconds": 30, "max_impact_pct": 0.5}}}}
+    assert differences(given, PER_PAIR) == ["quotes.pairs.ETH/USDT.max_age_seconds = 30 in the settings, 60 in the log"]
+    assert differences({"quotes": {"pairs": {"LTC/USDT": {"max_age_seconds": 1}}}}, PER_PAIR)
+
+
 # --- presets, patches, differences
 
 # max_drawdown_pct, daily_drawdown_pct, max_consecutive_losses, eval_window_days, trade_floor
@@ -293,18 +520,17 @@ def limits(config: AgentConfig) -> tuple[Any, ...]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_gives_its_limits_and_single_ones_win_over_it(preset: str) -> None:
-    assert limits(agent_config({"risk": {"preset": preset}}, PAIRS)) == PRESETS[preset]
+    assert limits(agent_config({"risk": {"preset": preset}}, OFFER)) == PRESETS[preset]
     given = {"risk": {"preset": preset, "daily_drawdown_pct": 1}, "evaluation": {"trade_floor": 77}}
     peak, _, losses, days, _ = PRESETS[preset]
-    assert limits(agent_config(given, PAIRS)) == (peak, 1, losses, days, 77)
-    assert limits(patched(AgentConfig(PAIRS), given, PAIRS)) == (peak, 1, losses, days, 77)
+    assert limits(agent_config(given, OFFER)) == (peak, 1, losses, days, 77)
+    assert limits(patched(CONFIG, given, OFFER)) == (peak, 1, losses, days, 77)
 
 
 def test_the_defaults_are_the_balanced_preset() -> None:
     assert limits(AgentConfig(PAIRS)) == PRESETS["balanced"]
 
 
-CONFIG = AgentConfig(PAIRS)
 PATCHES: list[tuple[dict[str, Any], AgentConfig]] = [
     ({}, CONFIG),
     ({"snapshot_minutes": 5}, evolve(CONFIG, snapshot_minutes=5)),
@@ -313,6 +539,9 @@ PATCHES: list[tuple[dict[str, Any], AgentConfig]] = [
     ({"risk": {}}, CONFIG),
     ({"watchlist": ["LTC/USDT"]}, evolve(CONFIG, watchlist=("LTC/USDT",))),
     ({"risk": {"cooldown_hours": 1}}, evolve(CONFIG, risk=RiskConfig(cooldown_hours=1))),
+    ({"paper": {"fill_at": "next_open"}}, evolve(CONFIG, paper=PaperConfig(fill_at="next_open"))),
+    ({"paper": {"impact": "none"}}, evolve(CONFIG, paper=PaperConfig(impact="none"))),
+    ({"strategy": {"spec": {"params": {"stop_loss_pct": None}}}}, CONFIG),
     (
         {"strategy": {"spec": {"name": "new"}}},
         evolve(CONFIG, strategy=StrategyConfig(evolve(default_spec(), name="new"))),
@@ -322,23 +551,38 @@ PATCHES: list[tuple[dict[str, Any], AgentConfig]] = [
 
 @pytest.mark.parametrize(("patch", "expected"), PATCHES, ids=[str(patch) for patch, _ in PATCHES])
 def test_a_patch_changes_what_it_names_and_nothing_else(patch: dict[str, Any], expected: AgentConfig) -> None:
-    assert patched(CONFIG, patch, PAIRS) == expected
+    assert patched(CONFIG, patch, OFFER) == expected
+
+
+def test_a_patch_with_null_takes_an_exit_out_again() -> None:
+    stopped = patched(CONFIG, {"strategy": {"spec": {"params": {"stop_loss_pct": 5, "max_hold_hours": 12}}}}, OFFER)
+    params = stopped.strategy.spec.params
+    assert (params.stop_loss_pct, params.take_profit_pct, params.max_hold_hours) == (Decimal(5), None, Decimal(12))
+    without = {"strategy": {"spec": {"params": {"stop_loss_pct": None, "max_hold_hours": None}}}}
+    assert patched(stopped, without, OFFER) == CONFIG
+
+
+def test_a_patch_that_changes_what_the_book_began_with_is_refused() -> None:
+    assert refused_patch({"paper": {"initial_usdt": 5000}}) == [
+        "paper.initial_usdt = 5000: the book began with 1000, for good"
+    ]
+    assert patched(CONFIG, {"paper": {"initial_usdt": 5000}}, OFFER, backtest=True).paper.initial_usdt == 5000
 
 
 def test_a_patch_without_a_preset_leaves_the_limits_as_they_are() -> None:
-    aggressive = patched(CONFIG, {"risk": {"preset": "aggressive"}}, PAIRS)
-    assert limits(patched(aggressive, {"risk": {"max_drawdown_pct": 30}}, PAIRS)) == (30, 12, 5, 5, 8)
-    assert limits(patched(aggressive, {"snapshot_minutes": 5}, PAIRS)) == PRESETS["aggressive"]
+    aggressive = patched(CONFIG, {"risk": {"preset": "aggressive"}}, OFFER)
+    assert limits(patched(aggressive, {"risk": {"max_drawdown_pct": 30}}, OFFER)) == (30, 12, 5, 5, 8)
+    assert limits(patched(aggressive, {"snapshot_minutes": 5}, OFFER)) == PRESETS["aggressive"]
 
 
 def test_a_patch_that_names_the_preset_in_force_takes_its_values_again() -> None:
-    changed = patched(CONFIG, {"risk": {"max_drawdown_pct": 30}}, PAIRS)
-    assert limits(patched(changed, {"risk": {"preset": "balanced"}}, PAIRS)) == PRESETS["balanced"]
+    changed = patched(CONFIG, {"risk": {"max_drawdown_pct": 30}}, OFFER)
+    assert limits(patched(changed, {"risk": {"preset": "balanced"}}, OFFER)) == PRESETS["balanced"]
 
 
 def test_a_patch_does_not_change_what_it_is_laid_over() -> None:
     patch = {"risk": {"preset": "aggressive"}}
-    patched(CONFIG, patch, PAIRS)
+    patched(CONFIG, patch, OFFER)
     assert AgentConfig(PAIRS) == CONFIG
     assert patch == {"risk": {"preset": "aggressive"}}
 
@@ -352,6 +596,7 @@ def test_a_patch_does_not_change_what_it_is_laid_over() -> None:
         ({"watchlist": ["LTC/USDT", "ETH/USDT"]}, []),
         ({"risk": {"preset": "balanced"}}, []),
         ({"snapshot_minutes": 5}, ["snapshot_minutes = 5 in the settings, 15 in the log"]),
+        ({"paper": {"gas_usdt": 0.2}}, ["paper.gas_usdt = 0.2 in the settings, 0.10 in the log"]),
         (
             {"risk": {"cooldown_hours": 1, "max_drawdown_pct": 20}},
             ["risk.cooldown_hours = 1 in the settings, 6 in the log"],
@@ -366,10 +611,32 @@ def test_differences_name_only_what_was_given_and_is_not_so(given: dict[str, Any
     assert differences(given, CONFIG) == lines
 
 
+def test_a_strategy_file_that_no_longer_says_something_differs_from_the_log() -> None:
+    """It is one document, whole: an exit taken out of the file is not silently kept in force."""
+    params = {"position_size_pct": 90, "max_concurrent": 1}
+    stopped = agent_config({"strategy": {"spec": {**SPEC, "params": {**params, "stop_loss_pct": 5}}}}, OFFER)
+    assert differences({"strategy": {"spec": SPEC}}, stopped) == [
+        "strategy.spec.params.stop_loss_pct = None in the settings, 5 in the log"
+    ]
+    least = {key: value for key, value in SPEC.items() if key not in ("regime_filter", "params")}
+    (line,) = differences({"strategy": {"spec": least}}, CONFIG)
+    assert line.startswith("strategy.spec.regime_filter.stand_aside_when = [] in the settings, [{")
+    assert differences({"strategy": {"spec": least}}, agent_config({"strategy": {"spec": least}}, OFFER)) == []
+
+
+def test_a_strategy_file_whose_conditions_are_joined_another_way_differs_and_is_no_mistake() -> None:
+    exit_ = {"all_of": SPEC["signals"]["exit"]["any_of"]}
+    given = {"strategy": {"spec": {**SPEC, "signals": {**SPEC["signals"], "exit": exit_}}}}
+    assert [line.split(" = ")[0] for line in differences(given, CONFIG)] == [
+        "strategy.spec.signals.exit.all_of",
+        "strategy.spec.signals.exit.any_of",
+    ]
+
+
 def test_another_preset_differs_from_the_log() -> None:
     assert differences({"risk": {"preset": "aggressive"}}, CONFIG)
 
 
 def test_money_in_settings_is_exact(tmp_path: Path) -> None:
-    config = agent_config(read(tmp_path, "[paper]\ngas_usdt = 0.1\nslippage_bps = 0.3").agent, PAIRS)
+    config = agent_config(read(tmp_path, "[paper]\ngas_usdt = 0.1\nslippage_bps = 0.3").agent, OFFER)
     assert (config.paper.gas_usdt, config.paper.slippage_bps) == (Decimal("0.1"), Decimal("0.3"))
