@@ -101,12 +101,14 @@ class Verify(Ask[Quote | QuoteRejected]):
 
 @frozen
 class Judge(Ask[Refusal | None]):
-    """May this order pass? A veto is journaled by the RiskEngine before it answers."""
+    """May this order pass? `trades` are the round's so far, so that a loss counts at once. A veto is journaled by the
+    RiskEngine before it answers."""
 
     turn: Turn
     order: Order
     book: Book
     at: datetime
+    trades: tuple[Trade, ...] = ()
 
 
 @frozen

@@ -104,7 +104,8 @@ class StatusChange:
 
 @frozen
 class QuoteRejected:
-    """A quote was discarded before it reached the risk engine. `detail` is a sentence with the numbers."""
+    """A quote was discarded before it reached the risk engine. `detail` is a sentence with the numbers, which are
+    `measured` and `limit`: seconds, fractions or USDT, as `reason` and `detail` say."""
 
     kind: ClassVar[str] = "quote_rejected"
     ts: datetime
@@ -113,6 +114,8 @@ class QuoteRejected:
     detail: str
     code: Literal["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]
     order_ref: str
+    measured: Decimal
+    limit: Decimal
 
 
 @frozen

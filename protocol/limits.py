@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from attrs import Attribute
 
-
 NOTHING: Final = object()  # there is no value to show
 
 

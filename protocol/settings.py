@@ -6,9 +6,10 @@ import re
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from attrs import evolve, field, fields, frozen
+from attrs import Attribute, evolve, field, fields, frozen
 
 from protocol.limits import Impossible, between, matching
+from protocol.money import booked
 from protocol.strategy import StrategySpec, default_spec
 
 PAIR: Final = re.compile(r"[A-Z0-9]{2,12}/USDT")
@@ -47,8 +48,10 @@ class PairQuotes:
     min_depth_usdt: Decimal | None = field(default=None, validator=between(0, 10**12, optional=True))
 
 
-def _named_pairs(limits: dict[str, PairQuotes]) -> bool:
-    return all(PAIR.fullmatch(pair) for pair in limits)
+def _by_pair(_: object, attribute: Attribute[Any], limits: dict[str, PairQuotes]) -> None:
+    for pair in limits:
+        if not PAIR.fullmatch(pair):
+            raise Impossible(attribute.name, pair, "must be limits by pair, such as ETH/USDT")
 
 
 @frozen
@@ -60,9 +63,7 @@ class QuotesConfig:
     max_age_seconds: int = field(default=5400, validator=between(1, 604_800))
     max_impact_pct: Decimal = field(default=Decimal(1), validator=between(0.01, 50))
     min_depth_usdt: Decimal = field(default=Decimal(10_000), validator=between(0, 10**12))
-    pairs: dict[str, PairQuotes] = field(
-        factory=dict, validator=matching(_named_pairs, "must be limits by pair, such as ETH/USDT")
-    )
+    pairs: dict[str, PairQuotes] = field(factory=dict, validator=_by_pair)
 
     def of(self, pair: str) -> QuotesConfig:
         """The limits that hold for `pair`."""
@@ -109,10 +110,10 @@ class PaperConfig:
     """The paper book and how its fills are modelled. `fee_bps` is the pool's, `gas_usdt` is per swap. `impact` is the
     pool's own or none; `fill_at` the verified quote at the decision, or the open of the pair's next candle."""
 
-    initial_usdt: Decimal = field(default=Decimal(1000), validator=between(1, 1_000_000_000))
+    initial_usdt: Decimal = field(default=Decimal(1000), converter=booked, validator=between(1, 1_000_000_000))
     fee_bps: Decimal = field(default=Decimal(25), validator=between(0, 1000))
     slippage_bps: Decimal = field(default=Decimal(5), validator=between(0, 1000))
-    gas_usdt: Decimal = field(default=Decimal("0.10"), validator=between(0, 1000))
+    gas_usdt: Decimal = field(default=Decimal("0.10"), converter=booked, validator=between(0, 1000))
     impact: Literal["pool", "none"] = "pool"
     fill_at: Literal["quote", "next_open"] = "quote"
 

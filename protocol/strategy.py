@@ -67,7 +67,7 @@ INDICATORS: Final[dict[IndicatorName, IndicatorInfo]] = {
         "0 at the lower, 1 at the upper, beyond them below 0 or above 1.",
         "%b",
         "window",
-        (_WINDOW, Parameter("width", "standard deviations from the average to each band", 0.1, 10, 2, whole=False)),
+        (_WINDOW, Parameter("width", "standard deviations from the average to each band", 0.1, 10, 2.0, whole=False)),
     ),
     "atr": IndicatorInfo(
         "Wilder's average true range as a part of the close.", "fraction", "window + 1", (_WINDOW,), low=0
@@ -115,7 +115,7 @@ class Condition:
 
     indicator: IndicatorName
     op: Operator
-    value: float
+    value: float = field(converter=float)
     window: int | None = None
     fast: int | None = None
     slow: int | None = None

@@ -171,6 +171,8 @@ def _fitting(config: AgentConfig, offer: Offer) -> AgentConfig:
     problems = []
     if missing := [pair for pair in config.watchlist if pair not in offer.pairs]:
         problems.append(f"watchlist = {missing!r}: this market has {', '.join(offer.pairs)}")
+    if missing := [pair for pair in config.quotes.pairs if pair not in offer.pairs]:
+        problems.append(f"quotes.pairs = {missing!r}: this market has {', '.join(offer.pairs)}")
     for path, condition in config.strategy.spec.located():
         if condition.name is not None and condition.name not in offer.series:
             has_series = ", ".join(offer.series) or "no series: give it a CSV file under [market.series]"

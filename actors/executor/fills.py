@@ -53,6 +53,9 @@ def recheck(order: Order, quote: Quote, at: datetime) -> Refusal | None:
         if found > limit:
             reason = f"the quote says {pct(found)} itself, the limit on it is {pct(limit)}"
             return Refusal(code, reason, {"measured": found, "limit": limit})
+    if quote.depth_usdt < quote.min_depth_usdt:
+        reason = f"the quote says {usdt(quote.depth_usdt)} deep itself, the least on it is {usdt(quote.min_depth_usdt)}"
+        return Refusal("INSUFFICIENT_LIQUIDITY", reason, {"measured": quote.depth_usdt, "limit": quote.min_depth_usdt})
     return None
 
 
@@ -78,7 +81,8 @@ def _buy(
     budget = order.size_usdt - gas - 2 * PLACES
     qty = booked_down(budget / (1 + fee) / at_price) if at_price > 0 else ZERO
     if qty <= 0:
-        return Refusal("dust", f"{usdt(order.size_usdt)} buys nothing after gas of {usdt(gas)}")
+        reason = f"{usdt(order.size_usdt)} buys nothing after gas of {usdt(gas)}"
+        return Refusal("dust", reason, {"measured": order.size_usdt, "limit": gas})
     size = booked(qty * at_price)
     if (proceeds := booked(size * (1 - fee))) <= gas:
         reason = f"{usdt(size)} would bring {usdt(proceeds)} when sold again, gas alone is {usdt(gas)}"

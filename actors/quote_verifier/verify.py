@@ -25,14 +25,15 @@ def verify(order: Order, tick: Tick, config: AgentConfig, at: datetime) -> Quote
     max_age = limits.max_age_seconds * wider
     max_divergence = limits.max_divergence_pct * PCT * wider
     max_impact = limits.max_impact_pct * PCT * wider
-    min_depth = booked(limits.min_depth_usdt / wider)
+    min_depth = booked(limits.min_depth_usdt / wider) if config.paper.impact == "pool" else ZERO
     pool, reference = tick.executable, tick.reference
 
     for seen in (pool, reference):
         if seen is not None and not 0 <= (age := _age(seen, at)) <= max_age:
             return QuoteRejected(
                 at, order.pair, "stale",
-                f"the price of {seen.venue} is {age} s old, the limit is {max_age} s", "QUOTE_STALE", order.ref,
+                f"the price of {seen.venue} is {age} s old, the limit is {max_age} s", "QUOTE_STALE", order.ref, age,
+                Decimal(max_age),
             )  # fmt: skip
 
     divergence = booked(abs(pool.price / reference.price - 1)) if reference else None
@@ -40,18 +41,18 @@ def verify(order: Order, tick: Tick, config: AgentConfig, at: datetime) -> Quote
         return QuoteRejected(
             at, order.pair, "divergence",
             f"{pool.venue} quotes {price(pool.price)}, {reference.venue} {price(reference.price)}: {pct(divergence)} "
-            f"apart, the limit is {pct(max_divergence)}", "QUOTE_DIVERGENCE", order.ref,
+            f"apart, the limit is {pct(max_divergence)}", "QUOTE_DIVERGENCE", order.ref, divergence, max_divergence,
         )  # fmt: skip
 
     depth, impact = pool.depth_usdt or ZERO, ZERO
     if config.paper.impact == "pool":
         if depth < min_depth or depth <= 0:
-            held = f"{pool.venue} holds {usdt(depth)}"
-            return _too_thin(order, f"{held}, the least it must hold is {usdt(min_depth)}", at)
+            detail = f"{pool.venue} holds {usdt(depth)}, the least it must hold is {usdt(min_depth)}"
+            return _too_thin(order, detail, depth, min_depth, at)
         impact = booked(order.size_usdt / depth)
         if impact > max_impact:
             moved = f"{usdt(order.size_usdt)} would move {pool.venue} by {pct(impact)} (it holds {usdt(depth)})"
-            return _too_thin(order, f"{moved}, the limit is {pct(max_impact)}", at)
+            return _too_thin(order, f"{moved}, the limit is {pct(max_impact)}", impact, max_impact, at)
 
     return Quote(
         order.ref, at, order.size_usdt, pool.venue, executable_price(pool.price, impact, order.side == "buy"),
@@ -61,8 +62,8 @@ def verify(order: Order, tick: Tick, config: AgentConfig, at: datetime) -> Quote
     )  # fmt: skip
 
 
-def _too_thin(order: Order, detail: str, at: datetime) -> QuoteRejected:
-    return QuoteRejected(at, order.pair, "liquidity", detail, "INSUFFICIENT_LIQUIDITY", order.ref)
+def _too_thin(order: Order, detail: str, measured: Decimal, limit: Decimal, at: datetime) -> QuoteRejected:
+    return QuoteRejected(at, order.pair, "liquidity", detail, "INSUFFICIENT_LIQUIDITY", order.ref, measured, limit)
 
 
 def executable_price(mid: Decimal, impact: Decimal, buying: bool) -> Decimal:

@@ -8,7 +8,7 @@ from typing import Any
 from actors.messages import AdoptConfig, Append, Assess, Capture, Judge
 from actors.restoring import restored
 from actors.risk_engine.rules import assess, config_rows, judge, veto_rows
-from actors.risk_engine.state import FOLDED, RiskState, evolve
+from actors.risk_engine.state import FOLDED, RiskState, evolve, traded
 from actors.tower import Actor, Address
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
@@ -50,7 +50,7 @@ class RiskEngine(Actor):
 
     def _judge(self, asked: Judge) -> Refusal | None:
         self._state.begin(asked.turn)
-        refusal = judge(self._state.now, asked.order, asked.book, asked.at)
+        refusal = judge(traded(self._state.now, asked.trades), asked.order, asked.book, asked.at)
         if refusal is not None:
             self._append(asked.turn, veto_rows(refusal, asked.order, asked.at))
         return refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -187,6 +188,13 @@ def evolve(state: RiskState, row: Any) -> RiskState:
             return _lifted(state)
         case _:
             return state
+
+
+def traded(state: RiskState, trades: Iterable[Trade]) -> RiskState:
+    """The state once it has heard of these trades."""
+    for trade in trades:
+        state = evolve(state, trade)
+    return state
 
 
 def _marked(state: RiskState, mark: Marked) -> RiskState:

@@ -56,6 +56,7 @@ class Conductor:
         self.outcomes = outcomes
         self._book = book
         self._priced = False
+        self._trades: list[Trade] = []
 
     def steps(self) -> Steps:
         """Orders that wait are filled at the opens; then, at the closes, the pairs are decided in name order. Marking
@@ -112,12 +113,12 @@ class Conductor:
                 return
         quote = yield Verify(turn, order, tick, at)
         if isinstance(quote, QuoteRejected):
-            no = Refusal(quote.code, quote.detail)
+            no = Refusal(quote.code, quote.detail, {"measured": quote.measured, "limit": quote.limit})
             yield from self._told(*skipped(self.outcomes, order, no, at), quote)
             return
         # From here on the outcome is another than a repeated "no": what was only counted is told first.
         yield from self._told(*told(self.outcomes, order.pair, at))
-        veto = yield Judge(turn, order, self._now, at)
+        veto = yield Judge(turn, order, self._now, at, tuple(self._trades))
         if veto is not None:
             yield from self._told(Decided(at, order.pair, order.side, veto.rule, entry_ref(order, at)))
             return
@@ -139,6 +140,8 @@ class Conductor:
                 self._fold(row)
 
     def _fold(self, row: Row) -> None:
+        if isinstance(row, Trade):
+            self._trades.append(row)
         self.outcomes = repeated.evolve(self.outcomes, row)
         self._book = evolve_book(self._book, row)
 

@@ -24,7 +24,7 @@ from actors.messages import Append, Execute, FillPlaced, Judge, Verify
 from actors.quote_verifier.verify import verify
 from actors.risk_engine.evaluation import criteria
 from actors.risk_engine.rules import assess, config_rows, judge, next_change, veto_rows
-from actors.risk_engine.state import RiskState
+from actors.risk_engine.state import RiskState, traded
 from actors.risk_engine.state import evolve as evolve_risk
 from actors.strategist.conduct import Conductor, Step, intent
 from actors.strategist.outcomes import Outcomes
@@ -120,7 +120,7 @@ class Rehearsal:
             case Verify():
                 return verify(step.order, step.tick, self._config, step.at)
             case Judge():
-                refusal = judge(self._risk, step.order, step.book, step.at)
+                refusal = judge(traded(self._risk, step.trades), step.order, step.book, step.at)
                 if refusal is not None:
                     self._log(veto_rows(refusal, step.order, step.at))
                 return refusal
@@ -148,11 +148,8 @@ class Rehearsal:
     def _close(self, round: Round) -> None:
         at, mark, before = round.ts, mark_of(self._book, round), self._risk
         self._book = evolve_book(self._book, mark)
-        risk = before
-        for trade in self._trades:
-            risk = evolve_risk(risk, trade)
+        self._risk = risk = evolve_risk(traded(before, self._trades), mark)
         self._trades.clear()
-        self._risk = risk = evolve_risk(risk, mark)
         rows = assess(before, risk, at)
         if rows:
             self._judged(rows)

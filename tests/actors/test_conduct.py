@@ -307,7 +307,9 @@ def test_a_pair_that_left_the_watchlist_is_only_left() -> None:
 
 # --- every decision has one outcome
 
-REJECTED: Final = QuoteRejected(AT, ETH, "stale", "the price of pool is old", "QUOTE_STALE", "ord")
+REJECTED: Final = QuoteRejected(
+    AT, ETH, "stale", "the price of pool is old", "QUOTE_STALE", "ord", Decimal(9000), Decimal(5400)
+)  # fmt: skip
 GATES: dict[str, tuple[dict[str, Any], dict[type, Callable[[Any], Any]], str, list[str]]] = {
     "regime": ({ETH: WILD}, {}, "SKIPPED", ["regime"]),
     "fee filter": ({ETH: view(ENTERS, edge=0.001)}, {}, "SKIPPED", ["fee_filter"]),

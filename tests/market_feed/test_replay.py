@@ -6,7 +6,9 @@ import json
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import accumulate
 from pathlib import Path
+from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,8 +19,9 @@ from hypothesis import strategies as st
 
 from actors.market_feed.candles import CandleFile, open_candles
 from actors.market_feed.replay import DEPTH_FLOOR_USDT, DEPTH_HOURS, ReplayMarket, pool_depth_usdt
+from actors.market_feed.series import SeriesFile, open_series
 from protocol.errors import UserError
-from protocol.market import Candle, Gap, Observation, Round
+from protocol.market import Candle, Gap, Observation, Reading, Round, Tick
 from protocol.money import booked
 from protocol.times import from_wire, to_wire
 
@@ -32,6 +35,12 @@ def candle_file(folder: Path, name: str, bars: Sequence[Bar]) -> CandleFile:
     path = folder / name
     path.write_text("\n".join(["time,open,high,low,close,volume", *rows]))
     return open_candles(path, "ETH/USDT")
+
+
+def series_file(folder: Path, name: str, values: Mapping[timedelta, Decimal | int]) -> SeriesFile:
+    path = folder / f"{name}.csv"
+    path.write_text("\n".join(["time,value", *(f"{(START + at).isoformat()},{it}" for at, it in values.items())]))
+    return open_series(path, name)
 
 
 def hourly(hours: Sequence[int], price: int = 100, volume: int = 1) -> list[Bar]:
@@ -157,12 +166,22 @@ def test_a_pair_without_a_reference_file_has_none(tmp_path: Path) -> None:
     assert [(eth is None, ltc is None) for eth, ltc in seen] == [(True, False)] * 2
 
 
-def test_a_market_begins_where_its_earliest_candle_opens(tmp_path: Path) -> None:
+def test_a_market_begins_where_its_earliest_candle_opens_and_ends_where_its_latest_closes(tmp_path: Path) -> None:
     files = {
         "BTC/USDT": candle_file(tmp_path, "btc.csv", hourly([3, 4])),
         "ETH/USDT": candle_file(tmp_path, "eth.csv", [(2 * HOUR, 1, 1), (26 * HOUR, 1, 1)]),
     }
-    assert ReplayMarket(files, {}).begins == START + 2 * HOUR
+    market = ReplayMarket(files, {})
+    assert (market.begins, market.ends) == (START + 2 * HOUR, START + 50 * HOUR)
+
+
+def test_a_markets_interval_is_the_longest_of_its_files_whatever_their_gaps(tmp_path: Path) -> None:
+    files = {
+        "BTC/USDT": candle_file(tmp_path, "btc.csv", [(4 * hour * HOUR, 1, 1) for hour in (0, 1, 2)]),
+        "ETH/USDT": candle_file(tmp_path, "eth.csv", hourly([0, 1, 2, 90])),
+    }
+    reference = candle_file(tmp_path, "ref.csv", [(0 * DAY, 1, 1), (1 * DAY, 1, 1)])
+    assert ReplayMarket(files, {"ETH/USDT": reference}).interval == 4 * HOUR
 
 
 def test_what_is_pinned_names_the_data_and_nothing_of_the_machine(tmp_path: Path) -> None:
@@ -174,6 +193,50 @@ def test_what_is_pinned_names_the_data_and_nothing_of_the_machine(tmp_path: Path
     assert pinned == {"kind": "replay", "files": files, "references": {"ETH/USDT": ltc_pin}}
     assert [*pinned["files"]] == ["ETH/USDT", "LTC/USDT"]
     assert str(tmp_path) not in json.dumps(pinned)
+
+
+def test_series_are_pinned_where_there_are_any(tmp_path: Path) -> None:
+    eth = {"ETH/USDT": candle_file(tmp_path, "eth.csv", hourly([0, 1, 2]))}
+    fear, rate = series_file(tmp_path, "fear", {0 * HOUR: 1, 2 * HOUR: 2}), series_file(tmp_path, "rate", {0 * HOUR: 1})
+    without, market = ReplayMarket(eth, {}), ReplayMarket(eth, {}, {"rate": rate, "fear": fear})
+    fear_pin = {"name": "fear.csv", "sha256": fear.sha256, "count": 2}
+    rate_pin = {"name": "rate.csv", "sha256": rate.sha256, "count": 1}
+    assert market.pinned == {**without.pinned, "series": {"fear": fear_pin, "rate": rate_pin}}
+    assert [*market.pinned["series"]] == ["fear", "rate"]
+    assert "series" not in without.pinned
+    assert (market.series, without.series) == (("fear", "rate"), ())
+
+
+@pytest.mark.parametrize("name", ["", "fear and greed", "x" * 41, "fear\n"])
+def test_series_under_another_name_are_refused(tmp_path: Path, name: str) -> None:
+    eth = {"ETH/USDT": candle_file(tmp_path, "eth.csv", hourly([0, 1]))}
+    with pytest.raises(UserError, match=r"names no series; valid are 1 to 40 letters"):
+        ReplayMarket(eth, {}, {name: series_file(tmp_path, "fear", {0 * HOUR: 1})})
+
+
+def test_a_round_has_what_each_series_had_last_said(tmp_path: Path) -> None:
+    eth = {"ETH/USDT": candle_file(tmp_path, "eth.csv", hourly([0, 1, 2, 3, 4, 9]))}
+    series = {
+        "rate": series_file(tmp_path, "rate", {3 * HOUR: Decimal("-0.01"), 3 * HOUR + MINUTE: Decimal("0.01")}),
+        "fear": series_file(tmp_path, "fear", {2 * HOUR: 25, 90 * HOUR: 75}),
+    }
+    fear = Reading(Decimal(25), START + 2 * HOUR)
+    before = Reading(Decimal("-0.01"), START + 3 * HOUR)
+    after = Reading(Decimal("0.01"), START + 3 * HOUR + MINUTE)
+    told = [it.series for it in rounds(ReplayMarket(eth, {}, series))]
+    known = {"fear": fear, "rate": after}
+    assert told == [{}, {"fear": fear}, {"fear": fear, "rate": before}, known, known, known]
+    assert [*told[2]] == ["fear", "rate"]
+
+
+def test_a_round_is_the_same_with_and_without_an_event_loop(tmp_path: Path) -> None:
+    eth = {"ETH/USDT": candle_file(tmp_path, "eth.csv", hourly([0, 1, 2, 30, 31]))}
+    series = {"fear": series_file(tmp_path, "fear", {2 * HOUR: 25, 31 * HOUR: 75})}
+    floor, past, cursor = ReplayMarket(eth, eth, series), ReplayMarket(eth, eth, series), None
+    for found in rounds(floor):
+        assert past.following(cursor) == found
+        cursor = found.cursor
+    assert past.following(cursor) is None
 
 
 @pytest.mark.parametrize(
@@ -245,6 +308,56 @@ def defined_depth_usdt(candles: Sequence[Candle], interval: timedelta) -> Decima
     return booked(max(DEPTH_FLOOR_USDT, DEPTH_HOURS * median(volumes)))
 
 
+class PlainHours:
+    """A depth's hours as they may be kept without a thought for speed. The operations on decimals are the definition's,
+    so that no digit may differ."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval_millis = interval // timedelta(milliseconds=1)
+        self._hours: dict[int, tuple[Decimal, int]] = {}
+
+    def depth_usdt(self, candle: Candle) -> Decimal:
+        newest = -((START - candle.ts) // HOUR)
+        self._hours = {hour: it for hour, it in self._hours.items() if hour > newest - 24}
+        traded, candles = self._hours.get(newest, (Decimal(0), 0))
+        self._hours[newest] = traded + candle.close * candle.volume, candles + 1
+        hourly = [traded * 3_600_000 / (candles * self._interval_millis) for traded, candles in self._hours.values()]
+        return pool_depth_usdt(sorted(hourly))
+
+
+def plain_rounds(
+    files: Mapping[str, CandleFile], references: Mapping[str, CandleFile], series: Mapping[str, SeriesFile]
+) -> Iterator[Round]:
+    """All rounds as they may be made without a thought for speed."""
+    candles = {pair: {it.ts: it for it in files[pair].candles()} for pair in sorted(files)}
+    hours = {pair: PlainHours(files[pair].interval) for pair in files}
+    before: dict[str, datetime] = {}
+    for ts in sorted({ts for them in candles.values() for ts in them}):
+        ticks, gaps = {}, []
+        for pair in candles:
+            if ts not in candles[pair]:
+                continue
+            candle, steps = candles[pair][ts], (ts - before.get(pair, ts)) // files[pair].interval
+            if steps > 1:
+                gaps.append(Gap(pair, before[pair], ts, steps - 1))
+            before[pair] = ts
+            executable = Observation("pool", candle.close, ts, hours[pair].depth_usdt(candle))
+            seen = references[pair].latest(ts) if pair in references else None
+            ticks[pair] = Tick(candle, executable, Observation("reference", seen.close, seen.ts) if seen else None)
+        said = {name: reading for name in sorted(series) if (reading := series[name].latest(ts))}
+        yield Round(ts, ticks, to_wire(ts), tuple(gaps), said)
+
+
+def assert_as_plain(market: ReplayMarket, expected: Iterator[Round]) -> None:
+    """To the last digit: decimals call 1.0 and 1.00 equal, their texts do not."""
+    cursor = None
+    for plain in expected:
+        found = market.following(cursor)
+        assert repr(found) == repr(plain)
+        cursor = plain.cursor
+    assert market.following(cursor) is None
+
+
 INTERVALS = (10 * MINUTE, 45 * MINUTE, HOUR, 4 * HOUR, 26 * HOUR)
 
 
@@ -292,27 +405,73 @@ def opened(folder: str, files: Mapping[str, list[Bar]], role: str) -> dict[str, 
     return {pair: candle_file(Path(folder), f"{role}-{pair[:3]}.csv", history) for pair, history in files.items()}
 
 
+Values = dict[str, dict[timedelta, Decimal | int]]
+
+
+@st.composite
+def said(draw: st.DrawFn) -> Values:
+    """Series by name, each with its values by their time after START."""
+    steps = st.lists(st.integers(1, 3000), min_size=1, max_size=20)
+    return {
+        name: {minutes * MINUTE: draw(st.integers(-5, 5)) for minutes in accumulate(draw(steps))}
+        for name in ("fear", "rate")[: draw(st.integers(0, 2))]
+    }
+
+
+def all_series(folder: str, values: Values) -> dict[str, SeriesFile]:
+    return {name: series_file(Path(folder), name, values[name]) for name in values}
+
+
 @settings(deadline=None, max_examples=60)
 @given(
     market=markets(),
+    values=said(),
     jumps=st.lists(st.integers(0, 10**6), min_size=1, max_size=8),
     minutes=st.integers(0, 600),
 )
 def test_a_run_continues_alike_from_any_cursor(
-    market: tuple[dict[str, list[Bar]], dict[str, list[Bar]]], jumps: list[int], minutes: int
+    market: tuple[dict[str, list[Bar]], dict[str, list[Bar]]], values: Values, jumps: list[int], minutes: int
 ) -> None:
     with TemporaryDirectory() as folder:
         files, references = opened(folder, market[0], "file"), opened(folder, market[1], "reference")
-    sequential = [*rounds(ReplayMarket(files, references))]
-    jumping = ReplayMarket(files, references)
+        series = all_series(folder, values)
+    sequential = [*rounds(ReplayMarket(files, references, series))]
+    jumping = ReplayMarket(files, references, series)
     for jump in jumps:
         place = jump % len(sequential)
-        assert [*rounds(ReplayMarket(files, references), sequential[place].cursor)] == sequential[place + 1 :]
+        assert [*rounds(ReplayMarket(files, references, series), sequential[place].cursor)] == sequential[place + 1 :]
         again = rounds(jumping, sequential[place].cursor)
         assert [it for _, it in zip(range(3), again, strict=False)] == sequential[place + 1 : place + 4]
         between = to_wire(sequential[place].ts + minutes * MINUTE)
         later = [it for it in sequential if it.ts > from_wire(between)]
         assert settled(jumping.next_round(between)) == (later[0] if later else None)
+
+
+@settings(deadline=None, max_examples=60)
+@given(market=markets(), values=said())
+def test_rounds_are_those_that_are_made_without_a_thought_for_speed(
+    market: tuple[dict[str, list[Bar]], dict[str, list[Bar]]], values: Values
+) -> None:
+    with TemporaryDirectory() as folder:
+        files, references = opened(folder, market[0], "file"), opened(folder, market[1], "reference")
+        series = all_series(folder, values)
+    assert_as_plain(ReplayMarket(files, references, series), plain_rounds(files, references, series))
+
+
+def test_random_minutes_give_the_rounds_that_are_made_without_a_thought_for_speed(tmp_path: Path) -> None:
+    random, bars, minute = Random(5), list[Bar](), 17
+    for _ in range(6_000):
+        minute += 1 if random.random() < 0.995 else random.randrange(2, 400)
+        volume = Decimal(random.choice((0, random.randrange(10**6)))).scaleb(-random.randrange(4))
+        bars.append((minute * MINUTE, Decimal(random.randrange(9_000_000, 11_000_000)).scaleb(-5), volume))
+    files = {"ETH/USDT": candle_file(tmp_path, "eth.csv", bars)}
+    assert_as_plain(ReplayMarket(files, {}), plain_rounds(files, {}, {}))
+
+
+@pytest.mark.parametrize("name", ["eth-eur-1h.csv", "btc-usd-1m.csv"])
+def test_real_rounds_are_those_that_are_made_without_a_thought_for_speed(real_data: Path, name: str) -> None:
+    files = {"ETH/USDT": open_candles(real_data / name, "ETH/USDT")}
+    assert_as_plain(ReplayMarket(files, files), plain_rounds(files, files, {}))
 
 
 def test_real_pairs_are_merged_with_nothing_lost(real_data: Path) -> None:

@@ -182,7 +182,7 @@ EVENT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(StatusChange, times, statuses, statuses, text),
     st.builds(
         QuoteRejected, times, pairs, st.sampled_from(["divergence", "stale", "liquidity"]), text,
-        st.sampled_from(["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]), text,
+        st.sampled_from(["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]), text, money, money,
     ),
     st.builds(TwakBlock, times, text, text, text),
     st.builds(Promotion, times, st.none() | text, text),

@@ -125,6 +125,14 @@ def test_only_moves_of_the_table_occur() -> None:
         ("PAPER", "criteria_met"): "ELIGIBLE",
         ("ELIGIBLE", "criterion_lost"): "PAPER",
         ("ELIGIBLE", "config_changed"): "PAPER",
+        ("ELIGIBLE", "promoted"): "LIVE",
+        ("ELIGIBLE", "promoted_by_force"): "LIVE",
+        ("PAPER", "promoted_by_force"): "LIVE",
+        ("LIVE", "breached"): "DEMOTED",
+        ("LIVE", "demoted"): "PAPER",
+        ("LIVE", "killed"): "PAPER",
+        ("DEMOTED", "lock_lifted"): "PAPER",
+        ("DEMOTED", "lock_lifted_with_criteria_met"): "ELIGIBLE",
     }
     assert table == MOVES
     for status in get_args(Status):

@@ -437,7 +437,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         entering({"indicator": "series", "op": "<", "value": 25, "name": ""}),
-        "all_of[0].name: must be a name of 1 to 40 characters",
+        "all_of[0].name = '': must be a name of 1 to 40 characters",
     ),
     (
         entering({"indicator": "bollinger", "op": "<", "value": 0, "window": 20, "width": 11}),

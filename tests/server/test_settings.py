@@ -596,7 +596,7 @@ def test_a_patch_does_not_change_what_it_is_laid_over() -> None:
         ({"watchlist": ["LTC/USDT", "ETH/USDT"]}, []),
         ({"risk": {"preset": "balanced"}}, []),
         ({"snapshot_minutes": 5}, ["snapshot_minutes = 5 in the settings, 15 in the log"]),
-        ({"paper": {"gas_usdt": 0.2}}, ["paper.gas_usdt = 0.2 in the settings, 0.10 in the log"]),
+        ({"paper": {"gas_usdt": 0.2}}, ["paper.gas_usdt = 0.2 in the settings, 0.1 in the log"]),
         (
             {"risk": {"cooldown_hours": 1, "max_drawdown_pct": 20}},
             ["risk.cooldown_hours = 1 in the settings, 6 in the log"],
