@@ -31,6 +31,9 @@ speed = 8.0                 # rounds per second, or "max"
 [market.reference]          # an independent price by pair; without one, divergence is journaled as not checked
 # "ETH/USDT" = "eth-elsewhere.csv"
 
+[market.series]             # outside series by name, such as a fear-and-greed index: time and value
+# "fng" = "fear-and-greed.csv"
+
 # --- The agent: these give version 1 of its config; later changes go through PATCH /agents/{id}/config ---------------
 # They stay comments here, so that a change made later through the API is no contradiction to this file.
 
@@ -42,6 +45,9 @@ speed = 8.0                 # rounds per second, or "max"
 # max_divergence_pct = 1.0  # between the quote and the independent price
 # max_age_seconds = 5400    # of either price, in market time
 # max_impact_pct = 1.0      # of the order on the pool's price
+# min_depth_usdt = 10000    # of the pool's USDT side
+# [quotes.pairs."CAKE/USDT"]  # other limits for one pair; any of the four
+# max_impact_pct = 2.0
 
 # [risk]
 # preset = "balanced"       # conservative, balanced, aggressive; single limits win over it
@@ -50,6 +56,7 @@ speed = 8.0                 # rounds per second, or "max"
 # max_consecutive_losses = 4
 # cooldown_hours = 6
 # per_pair_exposure_pct = 100
+# max_market_age_hours = 6  # of the oldest price that an entry would rest on
 
 # [evaluation]
 # eval_window_days = 7
@@ -60,4 +67,6 @@ speed = 8.0                 # rounds per second, or "max"
 # fee_bps = 25              # of the pool
 # slippage_bps = 5          # always against us
 # gas_usdt = 0.10           # per swap
+# impact = "pool"           # the pool's own price impact, or "none"
+# fill_at = "quote"         # at the decision's quote, or "next_open": of the pair's next candle
 """
