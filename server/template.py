@@ -46,8 +46,7 @@ speed = 8.0                 # rounds per second, or "max"
 # max_age_seconds = 5400    # of either price, in market time
 # max_impact_pct = 1.0      # of the order on the pool's price
 # min_depth_usdt = 10000    # of the pool's USDT side
-# [quotes.pairs."CAKE/USDT"]  # other limits for one pair; any of the four
-# max_impact_pct = 2.0
+# pairs = {}                # other limits for some pair: {"CAKE/USDT" = {max_impact_pct = 2.0}}
 
 # [risk]
 # preset = "balanced"       # conservative, balanced, aggressive; single limits win over it

@@ -338,6 +338,18 @@ def test_rounding_never_piles_up(name: IndicatorName) -> None:
         assert found[count - 1] == pytest.approx(expected, rel=1e-12, abs=1e-13)
 
 
+@pytest.mark.parametrize("name", ["bollinger", "volatility", "volume_z"])
+def test_a_deviation_keeps_its_digits_where_moves_are_small(name: IndicatorName) -> None:
+    """A ten-thousandth of a dollar at 60,000: squares of the prices themselves would hold nothing of it."""
+    closes = [60_000 + round(math.sin(count * count), 2) / 10_000 for count in range(60)]
+    history, condition = [bar(close, volume=close) for close in closes], usual(name, 10)
+    _, found = fed(condition, history)
+    for count in range(warm_from(condition), 61):
+        expected = DEFINITIONS[name](history[:count], *condition.arguments)
+        assert expected is not None
+        assert found[count - 1] == pytest.approx(expected, rel=1e-9, abs=0)
+
+
 # --- an independent library on real candles
 
 Floats = NDArray[np.float64]
