@@ -89,8 +89,8 @@ def open_candles(path: Path, pair: str) -> CandleFile:
 
 @frozen(eq=False)
 class CandleFile:
-    """One pair's checked candles. `first` and `last` are closes; `notes` say what was decided in reading. Times that are
-    whole numbers are in milliseconds.
+    """One pair's checked candles. `first` and `last` are closes; `notes` say what was decided in reading. Where times
+    are whole numbers, they are milliseconds.
 
     The file is not read again, so one that changes under a running replay changes nothing.
     """
