@@ -150,12 +150,6 @@ class PairView:
         if self.edge is not None:
             self.swing = self.edge.update(close, candle)
 
-    def enters(self) -> bool:
-        return self.entry.met(self.now, self.before)
-
-    def exits(self) -> bool:
-        return self.exit.met(self.now, self.before)
-
 
 def _latest(condition: Condition, series: Mapping[str, Reading], candle: Candle) -> float | None:
     """The series' value; None where there is none yet or it is too old to be trusted."""
@@ -167,7 +161,7 @@ def _latest(condition: Condition, series: Mapping[str, Reading], candle: Candle)
 
 def reason_to_enter(view: PairView) -> str | None:
     """The entry conditions with their numbers, if they hold."""
-    return view.entry.told(view.now, view.before) if view.enters() else None
+    return view.entry.told(view.now, view.before) if view.entry.met(view.now, view.before) else None
 
 
 def reason_to_leave(view: PairView, params: StrategyParams, held: Position, candle: Candle) -> str | None:
@@ -187,7 +181,7 @@ def reason_to_leave(view: PairView, params: StrategyParams, held: Position, cand
         hours = Decimal((candle.ts - held.opened_at) // timedelta(milliseconds=1)) / 3_600_000
         if hours >= params.max_hold_hours:
             return f"it was held for {hours:.2f} h, the longest is {params.max_hold_hours:f} h"
-    return view.exit.told(view.now, view.before) if view.exits() else None
+    return view.exit.told(view.now, view.before) if view.exit.met(view.now, view.before) else None
 
 
 def stand_aside(view: PairView) -> Refusal | None:

@@ -147,7 +147,7 @@ class Rehearsal:
 
     def _close(self, round: Round) -> None:
         at, mark, before = round.ts, mark_of(self._book, round), self._risk
-        self._book = evolve_book(self._book, mark)
+        self._book = self._book.marked(mark.prices, at)
         self._risk = risk = evolve_risk(traded(before, self._trades), mark)
         self._trades.clear()
         rows = assess(before, risk, at)

@@ -200,7 +200,10 @@ def test_a_view_goes_through_a_checkpoint_unchanged(candles: list[Any], cut: int
         thawed.see(candle, series)
     assert thawed.state == whole.state
     assert _classes(thawed) == _classes(whole)
-    assert (thawed.enters(), thawed.exits()) == (whole.enters(), whole.exits())
+    assert (reason_to_enter(thawed), thawed.exit.met(thawed.now, thawed.before)) == (
+        reason_to_enter(whole),
+        whole.exit.met(whole.now, whole.before),
+    )
     assert stand_aside(thawed) == stand_aside(whole)
 
 
@@ -251,7 +254,7 @@ def test_a_value_that_is_too_old_counts_as_none(old: float, known: bool) -> None
     view = looking_at(FNG)
     view.see(bar(), {"fng": Reading(Decimal(10), AT - old * HOUR)})
     assert view.now[-1] == (10.0 if known else None)
-    assert view.enters() == known
+    assert view.entry.met(view.now, view.before) == known
 
 
 def test_a_series_of_which_nothing_is_known_holds_nothing() -> None:
@@ -259,14 +262,14 @@ def test_a_series_of_which_nothing_is_known_holds_nothing() -> None:
         view = looking_at(changed(FNG, op=op))
         view.see(bar(), {"vix": Reading(Decimal(10), AT)})
         assert view.now[-1] is None
-        assert not view.enters()
+        assert not view.entry.met(view.now, view.before)
 
 
 def test_the_age_that_is_allowed_belongs_to_the_condition() -> None:
     view = looking_at(FNG, changed(FNG, max_age_hours=1))
     view.see(bar(), {"fng": Reading(Decimal(10), AT - 2 * HOUR)})
     assert [view.now[slot] for _, slot, _ in view.entry.conditions] == [10.0, None]
-    assert not view.enters()
+    assert not view.entry.met(view.now, view.before)
 
 
 def test_a_series_crosses_between_two_candles_that_both_know_it() -> None:
@@ -275,7 +278,7 @@ def test_a_series_crosses_between_two_candles_that_both_know_it() -> None:
     for hour, reading in enumerate((25, None, 15, 25, 15)):
         ts = AT + hour * HOUR
         view.see(bar(ts=ts), {} if reading is None else {"fng": Reading(Decimal(reading), ts)})
-        seen.append(view.enters())
+        seen.append(view.entry.met(view.now, view.before))
     assert seen == [False, False, False, False, True]
 
 
