@@ -112,7 +112,7 @@ def _stale_market(entry: Entry) -> Check:
         ages[own] = max(entry.at - mark.at, mark.at - before)
     pair = max(ages, key=lambda pair: ages[pair], default=own)
     measured = booked(Decimal(ages.get(pair, timedelta()) / timedelta(hours=1)))
-    reason = f"nothing was heard of {pair} for {measured:.1f} h, the limit is {limit:.1f} h"
+    reason = f"nothing was heard of {pair} for {measured:.2f} h, the limit is {limit:f} h"
     return Check("stale_market", measured, limit, reason if measured > limit else None, _headroom(measured, limit))
 
 
@@ -127,9 +127,9 @@ def _max_concurrent(entry: Entry) -> Check:
 def _per_pair_exposure(entry: Entry) -> Check:
     """What the pair would be worth after the order, as a part of equity."""
     book, pair, limit = entry.book, entry.order.pair, entry.state.settings.risk.per_pair_exposure_pct * PCT
-    share = booked((book.worth(pair) + entry.order.size_usdt) / book.equity) if book.equity > 0 else Decimal(1)
+    share = (book.worth(pair) + entry.order.size_usdt) / book.equity if book.equity > 0 else Decimal(1)
     reason = f"{pair} would be {pct(share)} of equity, the limit is {pct(limit)}" if share > limit else None
-    return Check("per_pair_exposure", share, limit, reason, _headroom(share, limit))
+    return Check("per_pair_exposure", booked(share), limit, reason, _headroom(share, limit))
 
 
 def _insufficient_funds(entry: Entry) -> Check:

@@ -11,15 +11,16 @@ from attrs import evolve as changed
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.executor.book import Book, Position
-from actors.risk_engine.evaluation import evaluate, limits
-from actors.risk_engine.rules import assess, config_rows, judge, veto_rows
-from actors.risk_engine.state import RiskState, evolve
+from actors.executor.book import Book, Mark, Position
+from actors.risk_engine.evaluation import eligible, evaluate, limits
+from actors.risk_engine.rules import assess, checks, config_rows, judge, next_change, veto_rows
+from actors.risk_engine.state import RiskState, evolve, measured
 from protocol.errors import Refusal
 from protocol.events import (
     ConfigAdopted,
     JournalEntry,
     Marked,
+    OrderPlaced,
     RiskVeto,
     Row,
     RunFailed,
@@ -27,7 +28,8 @@ from protocol.events import (
     StatusChange,
     Trade,
 )
-from protocol.orders import Order
+from protocol.money import booked
+from protocol.orders import Order, Quote
 from protocol.settings import AgentConfig, EvaluationConfig, RiskConfig, StrategyConfig
 from protocol.strategy import StrategyParams, default_spec
 
@@ -70,7 +72,10 @@ class Desk:
         return self.fold(*assess(before, self.state, at))
 
     def verdict(self, hour: float, order: Order | None = None, book: Book | None = None) -> Refusal | None:
-        return judge(self.state, order or buy(), book or Book(Decimal(1000)), BEGINS + hour * HOUR)
+        """On the book as of that hour: every pair's last close has just been heard of."""
+        at, book = BEGINS + hour * HOUR, book or Book(Decimal(1000))
+        marks = {pair: Mark(mark.price, at, at - HOUR) for pair, mark in book.marks.items()}
+        return judge(self.state, order or buy(), changed(book, marks=marks), at)
 
     def rule(self, hour: float) -> str | None:
         refusal = self.verdict(hour)
@@ -92,9 +97,9 @@ def sell() -> Order:
 
 def holding(*pairs: str, cash: Any = 1000, worth: Any = 10) -> Book:
     """A book with positions of this worth each."""
-    price = {pair: Decimal(str(worth)) for pair in pairs}
+    marks = {pair: Mark(Decimal(str(worth)), BEGINS, None) for pair in pairs}
     held = {pair: Position(pair, Decimal(1), Decimal(10), Decimal(10), BEGINS) for pair in pairs}
-    return Book(Decimal(str(cash)), held, price)
+    return Book(Decimal(str(cash)), held, marks)
 
 
 def entries(rows: tuple[Row, ...] | list[Row], entry_type: str) -> list[JournalEntry]:
@@ -114,7 +119,7 @@ def test_the_daily_drawdown_is_a_breach_when_it_reaches_its_limit(equity: str, v
     rows = desk.round(1, equity)
     assert desk.rule(2) == ("daily_drawdown" if vetoed else None)
     assert bool(entries(rows, "RISK_BREACH")) == vetoed
-    assert (desk.state.daily_dd_used >= 1) == vetoed
+    assert (desk.state.paper.daily_dd_used(CONFIG.risk) >= 1) == vetoed
 
 
 @pytest.mark.parametrize(("equity", "vetoed"), [("800.00000001", False), ("800", True)])
@@ -139,9 +144,9 @@ def test_a_losing_streak_is_cooled_down_when_it_reaches_its_limit(losses: int, v
 def test_a_trade_that_gains_nothing_counts_as_a_loss(pnl: int) -> None:
     desk = Desk()
     desk.round(1, 1000, pnl)
-    assert desk.state.streak == 1
+    assert desk.state.paper.streak == 1
     desk.round(2, 1000, "0.00000001")
-    assert desk.state.streak == 0
+    assert desk.state.paper.streak == 0
 
 
 @pytest.mark.parametrize(("held", "vetoed"), [((), False), (("A/USDT",), False), (("A/USDT", "B/USDT"), True)])
@@ -162,6 +167,117 @@ def test_an_order_may_spend_the_free_cash_and_no_more(size: str, rule: str | Non
     assert (refusal.rule if refusal else None) == rule
 
 
+@pytest.mark.parametrize(("hours", "rule"), [(6, None), (6 + 1 / 3600, "stale_market")])
+def test_an_entry_may_not_rest_on_a_price_that_is_too_old(hours: float, rule: str | None) -> None:
+    """Of a pair that is held, or across a hole before the pair's own candle."""
+    at, age = BEGINS + 48 * HOUR, timedelta(seconds=round(hours * 3600))
+    old_position = changed(holding("A/USDT"), marks={"A/USDT": Mark(Decimal(10), at - age, at - age - HOUR)})
+    hole = Book(Decimal(1000), marks={ETH: Mark(Decimal(10), at, at - age)})
+    for book in (old_position, hole):
+        refusal = judge(Desk().state, buy(), book, at)
+        assert (refusal.rule if refusal else None) == rule
+        if refusal is not None:
+            assert (refusal.data["measured"], refusal.data["limit"]) == (booked(Decimal(hours)), Decimal(6))
+            assert "6.00 h, the limit is 6 h" in refusal.reason
+            assert ("A/USDT" if book is old_position else ETH) in refusal.reason
+
+
+def waiting(pair: str, size: Any) -> OrderPlaced:
+    quote = Quote(
+        "ord_1", BEGINS, Decimal(size), "pool", *[Decimal(1)] * 5, max_age_seconds=1,
+        max_impact_fraction=Decimal(1), max_divergence_fraction=Decimal(1), min_depth_usdt=Decimal(0),
+    )  # fmt: skip
+    return OrderPlaced(BEGINS, buy(size, pair), quote)
+
+
+def test_an_entry_that_waits_counts_as_a_position_and_its_cash_as_spent() -> None:
+    placed = {pair: waiting(pair, 300) for pair in ("A/USDT", "B/USDT")}
+    refusal = Desk().verdict(1, buy(), Book(Decimal(1000), placed=placed))
+    assert refusal is not None
+    assert (refusal.rule, "A/USDT, B/USDT" in refusal.reason) == ("max_concurrent", True)
+    one = Book(Decimal(1000), placed={"A/USDT": waiting("A/USDT", 600)})
+    assert Desk().verdict(1, buy(400), one) is None
+    refusal = Desk().verdict(1, buy("400.00000001"), one)
+    assert refusal is not None
+    assert (refusal.rule, refusal.data["limit"]) == ("insufficient_funds", 400)
+
+
+def test_switched_off_the_rules_let_pass_what_there_is_cash_and_room_for() -> None:
+    desk = Desk(changed(CONFIG, risk=changed(CONFIG.risk, preset="off")))
+    assert not desk.round(1, 500, -1, -1, -1)
+    assert not desk.round(2, 100)
+    assert desk.verdict(2, buy(90), Book(Decimal(100))) is None
+    for book, order, rule in ((Book(Decimal(10)), buy(11), "insufficient_funds"),
+                              (holding("A/USDT", "B/USDT"), buy(), "max_concurrent")):  # fmt: skip
+        refusal = desk.verdict(2, order, book)
+        assert refusal is not None
+        assert refusal.rule == rule
+
+
+def test_every_rule_answers_with_how_far_it_is_from_its_limit() -> None:
+    desk = Desk()
+    desk.round(1, 960, -1)
+    book = changed(holding("A/USDT", cash=860, worth=100), marks={"A/USDT": Mark(Decimal(100), BEGINS + HOUR, None)})
+    found = {check.rule: check for check in checks(desk.state, buy(240), book, BEGINS + 4 * HOUR)}
+    assert {rule: (c.measured, c.limit, c.headroom) for rule, c in found.items()} == {
+        "max_drawdown": (Decimal("0.04"), Decimal("0.2"), Decimal("0.8")),
+        "daily_drawdown": (Decimal("0.04"), Decimal("0.08"), Decimal("0.5")),
+        "streak_limit": (1, 3, None),
+        "stale_market": (3, 6, Decimal("0.5")),
+        "max_concurrent": (1, 2, None),
+        "per_pair_exposure": (Decimal("0.25"), Decimal("0.5"), Decimal("0.5")),
+        "insufficient_funds": (240, 860, booked(Decimal(620) / 860)),
+    }
+    assert all(check.reason is None for check in found.values())
+
+
+histories = st.lists(
+    st.tuples(st.integers(0, 30), st.decimals(500, 1500, places=1), st.lists(st.decimals(-9, 9, places=1), max_size=3)),
+    min_size=1, max_size=40,
+)  # fmt: skip
+
+
+@given(histories)
+def test_the_quick_answer_on_eligibility_is_the_whole_ones(history: list[tuple[int, Decimal, list[Decimal]]]) -> None:
+    desk, hour = Desk(), 0
+    for hours, equity, pnls in history:
+        hour += hours
+        desk.round(hour, equity, *pnls)
+        assert eligible(desk.state) == evaluate(desk.state).eligible
+
+
+@given(histories)
+def test_a_mark_that_changes_nothing_leaves_the_very_same_gauge(
+    history: list[tuple[int, Decimal, list[Decimal]]],
+) -> None:
+    desk, hour = Desk(), 0
+    for hours, equity, pnls in history:
+        hour += hours
+        mark = Marked(BEGINS + hour * HOUR, equity, {})
+        quick = measured(desk.state.paper, mark, CONFIG.risk, same_config=True)
+        assert quick == measured(desk.state.paper, mark, CONFIG.risk, same_config=False)
+        desk.round(hour, equity, *pnls)
+        again = Marked(BEGINS + hour * HOUR, equity, {})
+        assert measured(desk.state.paper, again, CONFIG.risk, same_config=True) is desk.state.paper
+
+
+@given(histories, st.integers(0, 999))
+def test_until_its_next_change_an_unchanged_equity_leads_to_nothing(
+    history: list[tuple[int, Decimal, list[Decimal]]], per_mille: int
+) -> None:
+    """What a backtest leaves out while it is flat."""
+    desk, hour = Desk(), 0
+    for hours, equity, pnls in history:
+        hour += hours
+        desk.round(hour, equity, *pnls)
+    now, then = desk.state.marked_at, next_change(desk.state)
+    if then > now:
+        at = now + (then - now) * per_mille / 1000
+        after = evolve(desk.state, Marked(at, desk.state.paper.equity, {}))
+        assert after.paper == desk.state.paper
+        assert assess(desk.state, after, at) == ()
+
+
 def test_the_first_rule_that_objects_answers() -> None:
     """All of them object; one after the other is lifted."""
     desk = Desk()
@@ -176,7 +292,10 @@ def test_the_first_rule_that_objects_answers() -> None:
         {"cooldown": None},
     ]
     for lift in lifts:
-        desk.state = changed(desk.state, **lift)
+        if "blocked" in lift or not lift:
+            desk.state = changed(desk.state, **lift)
+        else:
+            desk.state = changed(desk.state, paper=changed(desk.state.paper, **lift))
         refusal = desk.verdict(3, order, full)
         found.append(refusal.rule if refusal else None)
     for book in (holding(cash=10), holding("A/USDT", cash=10, worth=10_000), Book(Decimal(2000))):
@@ -203,14 +322,14 @@ def test_the_days_opening_is_the_equity_at_the_last_mark_before_midnight() -> No
     desk = Desk()
     desk.round(22, 1040)
     desk.round(23.99, 1050)
-    assert desk.state.opening == 1000
+    assert desk.state.paper.opening == 1000
     desk.round(24, 1010)  # the mark at 00:00 belongs to the new day
-    assert desk.state.opening == 1050
+    assert desk.state.paper.opening == 1050
     desk.round(26, 1020)
-    assert desk.state.opening == 1050
-    assert desk.state.daily_drawdown == Decimal(30) / 1050
+    assert desk.state.paper.opening == 1050
+    assert desk.state.paper.daily_drawdown == Decimal(30) / 1050
     desk.round(24 * 5, 1020)  # days without a mark have none
-    assert desk.state.opening == 1020
+    assert desk.state.paper.opening == 1020
 
 
 def test_a_daily_breach_vetoes_until_the_next_utc_midnight_and_not_at_it() -> None:
@@ -229,7 +348,7 @@ def test_a_daily_breach_stays_one_when_the_equity_recovers_and_is_told_once_a_da
     told = [len(entries(desk.round(*mark), "RISK_BREACH")) for mark in ((1, 910), (2, 990), (3, 900), (4, 1000))]
     assert told == [1, 0, 0, 0]
     assert desk.rule(5) == "daily_drawdown"
-    assert desk.state.daily_dd_used == 0
+    assert desk.state.paper.daily_dd_used(CONFIG.risk) == 0
     assert len(entries(desk.round(25, 910), "RISK_BREACH")) == 1
 
 
@@ -237,7 +356,7 @@ def test_daily_dd_used_is_the_part_of_the_budget_and_may_exceed_one() -> None:
     desk = Desk()
     for equity, used in ((1100, 0), (1000, 0), (960, "0.5"), (840, 2)):
         desk.round(1, equity)
-        assert desk.state.daily_dd_used == Decimal(used)
+        assert desk.state.paper.daily_dd_used(CONFIG.risk) == Decimal(used)
 
 
 # --- streaks
@@ -252,9 +371,9 @@ def test_after_the_cooldown_entries_are_allowed_and_the_streak_counts_from_zero(
     assert refusal.data["until"] == "2026-01-01T09:00:00.000Z"
     assert [desk.rule(hour) for hour in (3, 8.999, 9)] == ["streak_limit", "streak_limit", None]
     desk.round(9, 1000)
-    assert desk.state.streak == 0
+    assert desk.state.paper.streak == 0
     desk.round(10, 1000, -1, -1)
-    assert (desk.state.streak, desk.rule(11)) == (2, None)
+    assert (desk.state.paper.streak, desk.rule(11)) == (2, None)
     desk.round(11, 1000, -1)
     assert desk.rule(12) == "streak_limit"
 
@@ -273,7 +392,7 @@ def test_a_loss_after_the_cooldown_is_the_first_of_a_new_streak(hour: int) -> No
     desk.round(1, 1000, -1, -1, -1)
     assert desk.rule(hour) is None
     desk.round(hour, 1000, -1)
-    assert desk.state.streak == 1
+    assert desk.state.paper.streak == 1
     desk.round(hour + 1, 1000, -1, -1)
     assert desk.rule(hour + 2) == "streak_limit"
 
@@ -308,9 +427,9 @@ def test_a_failed_run_vetoes_until_midnight_and_then_a_fresh_one_starts() -> Non
     assert [desk.rule(24 * 4 + hour) for hour in (1, 23.99, 24)] == ["max_drawdown", "max_drawdown", None]
     midnight = BEGINS + timedelta(days=5)
     assert desk.round(24 * 5, 850) == (RunStarted(midnight, 1, Decimal(850)),)
-    assert desk.state.run_drawdown == 0
+    assert desk.state.paper.drawdown == 0
     assert evaluate(desk.state).state == "EVALUATING"
-    assert desk.state.dd_from_peak == Decimal(250) / 1100  # the all-time peak knows nothing of runs
+    assert desk.state.paper.dd_from_peak == Decimal(250) / 1100  # the all-time peak knows nothing of runs
     assert desk.rule(24 * 5 + 1) is None
     assert desk.round(24 * 5 + 1, 840) == ()
 
@@ -440,17 +559,19 @@ def test_drawdowns_are_measured_from_their_own_peaks(marks: list[int], step: int
     for number, equity in enumerate(marks):
         desk.round(number * step, equity)
         peak = max(peak, equity)
-        assert desk.state.dd_from_peak == Decimal(peak - equity) / peak
-        assert 0 <= desk.state.run_drawdown <= desk.state.dd_from_peak
+        assert desk.state.paper.dd_from_peak == Decimal(peak - equity) / peak
+        assert 0 <= desk.state.paper.drawdown <= desk.state.paper.dd_from_peak
 
 
 def test_the_limits_in_use_are_shown_with_their_headroom() -> None:
     desk = Desk()
     desk.round(1, 960, -1)
-    assert [(o.rule, o.current, o.limit, o.headroom) for o in limits(desk.state)] == [
+    assert [(o.rule, o.current, o.limit, o.headroom) for o in limits(desk.state, Book(Decimal(1000)))] == [
         ("daily_drawdown", Decimal("0.04"), Decimal("0.08"), Decimal("0.5")),
         ("max_drawdown", Decimal("0.04"), Decimal("0.2"), Decimal("0.8")),
         ("streak_limit", Decimal(1), Decimal(3), None),
+        ("max_concurrent", Decimal(0), Decimal(2), None),
+        ("per_pair_exposure", Decimal(0), Decimal("0.5"), Decimal(1)),
     ]
 
 
