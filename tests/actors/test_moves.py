@@ -120,7 +120,7 @@ def test_a_person_promotes_on_the_record() -> None:
     assert "500.00 USDT" in entry.text
     assert "on its record" in entry.text
     assert agent.state.live is not None
-    assert (agent.state.live.equity, agent.state.live.peak, agent.state.live.risk_peak) == (500, 500, 500)
+    assert agent.state.live.equity == agent.state.live.peak == agent.state.live.risk_peak == 500
 
 
 def test_before_the_record_is_there_only_force_promotes() -> None:
@@ -223,7 +223,8 @@ def test_the_books_do_not_disturb_each_other() -> None:
     agent.state = evolve(agent.state, Marked(agent.at + HOUR, Decimal(480), {}, "live"))
     assert agent.state.paper == paper
     assert agent.state.live is not None
-    assert (agent.state.live.streak, agent.state.live.equity, agent.state.run.closed_trades) == (1, 480, 1)
+    assert agent.state.live.equity == 480
+    assert (agent.state.live.streak, agent.state.run.closed_trades) == (1, 1)
     before = agent.state.live
     agent.state = evolve(agent.state, Marked(agent.at + HOUR, Decimal(900), {}))
     assert agent.state.live == before

@@ -183,10 +183,10 @@ def test_an_entry_may_not_rest_on_a_price_that_is_too_old(hours: float, rule: st
 
 
 def waiting(pair: str, size: Any) -> OrderPlaced:
+    one = Decimal(1)
     quote = Quote(
-        "ord_1", BEGINS, Decimal(size), "pool", *[Decimal(1)] * 5, max_age_seconds=1,
-        max_impact_fraction=Decimal(1), max_divergence_fraction=Decimal(1), min_depth_usdt=Decimal(0),
-    )  # fmt: skip
+        "ord_1", BEGINS, Decimal(size), "pool", one, one, one, one, one, 1, one, one, min_depth_usdt=Decimal(0)
+    )
     return OrderPlaced(BEGINS, buy(size, pair), quote)
 
 
