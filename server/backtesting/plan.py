@@ -67,46 +67,57 @@ class Progress:
 Watch = Callable[[Progress], None]
 
 
+@frozen
+class _Stretch:
+    """A part of the time: its bounds as asked for, and the rounds that are in it."""
+
+    name: str
+    begin: datetime | None
+    end: datetime | None
+    first: datetime
+    last: datetime
+
+
 def run(plan: Plan, market: Past, *, sink: Callable[[Event], None] = nothing, watch: Watch = nothing) -> list[Part]:
     """The whole period first, its events to `sink`; then in sample and out of sample. Raises UserError where there is
     nothing to decide."""
     first, last = _span(plan, market)
+    whole = _Stretch("whole", plan.begin, plan.end, first, last)
     if plan.out_of_sample is None:
-        return [_part("whole", plan, market, plan.begin, plan.end, first, last, sink, watch)]
+        return [_part(plan, market, whole, sink, watch)]
     split = last - (last - first) * plan.out_of_sample
-
-    def share(begin: float, end: float) -> Watch:
-        return lambda progress: watch(Progress(begin + progress.done * (end - begin), progress.at))
-
-    half = 0.5 + 0.5 * (1 - plan.out_of_sample)
+    before = _Stretch("in sample", plan.begin, split, first, split)
+    after = _Stretch("out of sample", split, plan.end, split, last)
+    half = 1 - plan.out_of_sample / 2  # of the work: the whole period is one half, its two parts are the other
     return [
-        _part("whole", plan, market, plan.begin, plan.end, first, last, sink, share(0, 0.5)),
-        _part("in sample", plan, market, plan.begin, split, first, split, nothing, share(0.5, half)),
-        _part("out of sample", plan, market, split, plan.end, split, last, nothing, share(half, 1)),
+        _part(plan, market, whole, sink, _share(watch, 0, 0.5)),
+        _part(plan, market, before, nothing, _share(watch, 0.5, half)),
+        _part(plan, market, after, nothing, _share(watch, half, 1)),
     ]
 
 
-def _part(
-    name: str, plan: Plan, market: Past, begin: datetime | None, end: datetime | None, first: datetime, last: datetime,
-    sink: Callable[[Event], None], watch: Watch,
-) -> Part:  # fmt: skip
-    kind = market.pinned["kind"]
-    founded = market.begins if begin is None else begin
-    entry = started(plan.agent, kind, market.pairs).entry(founded, 0)
+def _share(watch: Watch, begin: float, end: float) -> Watch:
+    """Progress from 0 to 1 as progress from `begin` to `end`."""
+    return lambda progress: watch(Progress(begin + progress.done * (end - begin), progress.at))
+
+
+def _part(plan: Plan, market: Past, stretch: _Stretch, sink: Callable[[Event], None], watch: Watch) -> Part:
+    founded = market.begins if stretch.begin is None else stretch.begin
+    entry = started(plan.agent, market.pinned["kind"], market.pairs).entry(founded, 0)
     rehearsal = Rehearsal(plan.config, market.pairs, founded, entry, sink)
-    rounds = _until(end, _rounds(market))
-    if begin is not None:
-        rounds = _warmed(rehearsal, rounds, begin)
+    rounds = _until(stretch.end, _rounds(market))
+    if stretch.begin is not None:
+        rounds = _warmed(rehearsal, rounds, stretch.begin)
     prices: dict[str, list[tuple[datetime, Any]]] = {pair: [] for pair in market.pairs}
-    span = max((last - first).total_seconds(), 1.0)
+    span = max((stretch.last - stretch.first).total_seconds(), 1.0)
     expected = len(market.pairs) * span / market.interval.total_seconds()
     done = rehearse(
         rehearsal,
         plan.config,
         _kept(rounds, prices, int(expected / PRICES) + 1),
-        lambda at: watch(Progress(min(1.0, (at - first).total_seconds() / span), at)),
+        lambda at: watch(Progress(min(1.0, (at - stretch.first).total_seconds() / span), at)),
     )
-    return Part(name, done.record, metrics(done.record), done.gate, prices)
+    return Part(stretch.name, done.record, metrics(done.record), done.gate, prices)
 
 
 def _span(plan: Plan, market: Past) -> tuple[datetime, datetime]:
