@@ -75,4 +75,7 @@ def encoded(job: Job) -> bytes:
 
 if __name__ == "__main__":
     os.nice(10)  # the daemon comes first
-    main(sys.stdin.buffer, sys.stdout.buffer)
+    try:
+        main(sys.stdin.buffer, sys.stdout.buffer)
+    except BrokenPipeError:  # nobody listens any more
+        os._exit(1)
