@@ -81,7 +81,7 @@ def test_the_document_lists_every_indicator_with_its_parameters(name: Any) -> No
     assert named == [parameter.name for parameter in info.parameters]
     for parameter in info.parameters:
         if parameter.default is not None:
-            assert f"`{parameter.name}` ({parameter.default})" in told[1]
+            assert f"`{parameter.name}` ({parameter.default:g})" in told[1]
     assert told[3] == info.warm
 
 
