@@ -82,7 +82,6 @@ class Rehearsal:
             view = views[pair]
             view.see(tick.candle, series)
             busy = busy or intent(pair, tick.candle, view, self._config, book) is not None
-        self.tally.candles += len(round.ticks)
         idle = self._idle
         if not busy and round.ts < self._quiet_until:
             if idle is not None and not idle.ticks.keys() <= round.ticks.keys():
@@ -230,9 +229,11 @@ class Tally:
     def fallen(self, risk: RiskState) -> None:
         """A mark below the one before: only then can a drawdown be deeper than any so far."""
         gauge = risk.paper
-        self.max_drawdown = max(self.max_drawdown, gauge.dd_from_peak)
-        self.risk_drawdown = max(self.risk_drawdown, gauge.drawdown)
-        self.daily_drawdown = max(self.daily_drawdown, gauge.daily_drawdown)
+        fallen = gauge.dd_from_peak
+        self.max_drawdown = max(self.max_drawdown, fallen)
+        self.risk_drawdown = max(self.risk_drawdown, fallen if gauge.risk_peak == gauge.peak else gauge.drawdown)
+        if fallen > self.daily_drawdown:  # a day's is never deeper than from the peak
+            self.daily_drawdown = max(self.daily_drawdown, gauge.daily_drawdown)
 
     def record(self, book: Book, run_s: float) -> Record:
         held = dict(self.held)
@@ -279,5 +280,6 @@ def rehearse(
         for round in chunk:
             decide(round)
         run_s += time.perf_counter() - begun
+        rehearsal.tally.candles += sum(len(round.ticks) for round in chunk)
         progress(chunk[-1].ts)
     return Rehearsed(rehearsal.finish(run_s), rehearsal.tally.gate(config))
