@@ -226,5 +226,35 @@ def verify(ctx: click.Context, config: Path | None, data_dir: str | None) -> Non
     sys.exit(verify_log(folder))
 
 
+@main.command()
+@click.option("--pair", help="Only this pair [default: all, and each by itself].")
+@click.option("--from", "begin", metavar="TIME", help="Outcomes from here on, inclusive.")
+@click.option("--to", "end", metavar="TIME", help="Outcomes up to here, exclusive.")
+@click.option("--json", "as_json", is_flag=True, help="As GET /agents/{id}/funnel answers.")
+@_config_option
+@_data_dir_option
+def funnel(
+    pair: str | None, begin: str | None, end: str | None, as_json: bool, config: Path | None, data_dir: str | None
+) -> None:
+    """Signals, but no trades? Count at which gate they ended, out of the data dir; also while the daemon runs."""
+    from server.funnel import print_funnel
+
+    print_funnel(_folder(config, data_dir), pair, begin, end, as_json)
+
+
+@main.command()
+@click.argument("pair")
+@click.option("--at", metavar="TIME", help="The last round at or before this time [default: the newest].")
+@click.option("--json", "as_json", is_flag=True, help="The same facts as JSON.")
+@_config_option
+@_data_dir_option
+def why(pair: str, at: str | None, as_json: bool, config: Path | None, data_dir: str | None) -> None:
+    """Why is there no trade of PAIR? Show one round as it was decided: what the strategy saw, what every gate said,
+    and what came of it; out of the data dir, also while the daemon runs."""
+    from server.why import print_why
+
+    print_why(_folder(config, data_dir), pair, at, as_json)
+
+
 def _folder(config: Path | None, data_dir: str | None) -> Path:
     return Path(_settled(config, {"data_dir": data_dir} if data_dir else {}).machine.data_dir)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 import trio
-from attrs import Factory, define, field, frozen
+from attrs import define, field
 from attrs import evolve as changed
 
 from actors.executor.book import Book
@@ -36,29 +36,17 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.strategist import outcomes
 from actors.strategist.conduct import Conductor, Step, gap_entry
-from actors.strategist.outcomes import Outcomes
-from actors.strategist.signals import PairView
+from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address
 from actors.turn import Turn
-from protocol.codec import from_plain, to_plain
+from protocol.codec import to_plain
 from protocol.errors import Outage, Refusal
-from protocol.events import (
-    LIFE_OF_THE_PROCESS,
-    ConfigAdopted,
-    Decided,
-    Genesis,
-    JournalEntry,
-    RoundSettled,
-    Row,
-    Trade,
-)
-from protocol.market import Reading, Round, Tick
+from protocol.events import ConfigAdopted, Genesis, JournalEntry, RoundSettled, Row
+from protocol.market import Round
 from protocol.orders import named
 from protocol.settings import AgentConfig
-from protocol.strategy import StrategySpec
-from protocol.times import from_wire, to_wire
+from protocol.times import to_wire
 
 FLOOR: Final = "Strategist"
 CHECKPOINT_ROUNDS: Final = 1_000
@@ -78,92 +66,6 @@ class Founding:
     notes: int | None = field(default=None, init=False)
 
 
-@frozen
-class _Mind:
-    """What the Strategist remembers between turns, besides its view of each pair."""
-
-    ts: datetime
-    version: int = 0
-    config: AgentConfig | None = None
-    cursor: Any = None
-    outcomes: Outcomes = Factory(dict)
-    notes: int = 0  # entries on the life of the process so far: what tells their ids apart
-
-    def after(self, row: Row) -> _Mind:
-        mind = self if self.ts == row.ts else changed(self, ts=row.ts)
-        match row:
-            case ConfigAdopted():
-                return changed(mind, version=row.version, config=row.config)
-            case RoundSettled():
-                return changed(mind, cursor=row.cursor)
-            case JournalEntry() if row.type in LIFE_OF_THE_PROCESS:
-                return changed(mind, notes=mind.notes + 1)
-            case Decided() | Trade() | JournalEntry():
-                return changed(mind, outcomes=outcomes.evolve(mind.outcomes, row))
-            case _:
-                return mind
-
-
-@define
-class _Memory:
-    """The mind, and the views of the pairs: these take in each settled candle once."""
-
-    mind: _Mind
-    views: dict[str, PairView]
-    seen: datetime | None = None
-
-    @classmethod
-    def thawed(cls, plain: dict[str, Any]) -> _Memory:
-        mind, seen = from_plain(plain["mind"], _Mind), plain["seen"]
-        memory = cls(mind, {}, from_wire(seen) if seen else None)
-        memory.views = {pair: PairView.thawed(view, memory.config.strategy) for pair, view in plain["views"].items()}
-        return memory
-
-    @property
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
-        views = {pair: view.state for pair, view in self.views.items()}
-        return {"mind": self.mind, "views": views, "seen": self.seen}
-
-    @property
-    def config(self) -> AgentConfig:
-        assert self.mind.config is not None, "a log's second row is its config"
-        return self.mind.config
-
-    @property
-    def spec(self) -> StrategySpec:
-        return self.config.strategy.spec
-
-    def see(self, ts: datetime, ticks: dict[str, Tick], series: dict[str, Reading]) -> None:
-        """Take in a round's candles; a round that is tried again was already seen."""
-        if self.seen is not None and ts <= self.seen:
-            return
-        self.seen = ts
-        for pair, tick in ticks.items():
-            if pair not in self.views:
-                self.views[pair] = PairView.of(self.config.strategy)
-            self.views[pair].see(tick.candle, series)
-
-    def fold(self, row: Row) -> _Memory:
-        """A row of the log, when the state is restored."""
-        if isinstance(row, ConfigAdopted):
-            self.adopt(row)
-        else:
-            self.mind = self.mind.after(row)
-        if isinstance(row, RoundSettled):
-            self.see(row.ts, row.ticks, row.series)
-        return self
-
-    def adopt(self, row: ConfigAdopted) -> None:
-        """Views follow the spec: with another one they begin cold."""
-        if self.mind.config is None or self.spec != row.config.strategy.spec:
-            self.views, self.seen = {}, None
-        self.mind = self.mind.after(row)
-
-
-_FOLDED = (Genesis, ConfigAdopted, RoundSettled, JournalEntry, Decided, Trade)
-
-
 class Strategist(Actor):
     def __init__(
         self,
@@ -179,7 +81,7 @@ class Strategist(Actor):
         self._quotes = quotes
         self._risk = risk
         self._executor = executor
-        self._memory: _Memory
+        self._memory: Memory
         self._book: Book
         self._rounds = 0
 
@@ -188,10 +90,10 @@ class Strategist(Actor):
         self._memory = await restored(
             self._journal,
             FLOOR,
-            _Memory(_Mind(self._founding.begins), {}),
-            kinds=_FOLDED,
-            evolve=_Memory.fold,
-            thaw=_Memory.thawed,
+            Memory(Mind(self._founding.begins), {}),
+            kinds=FOLDED,
+            evolve=Memory.fold,
+            thaw=Memory.thawed,
         )
         if self._founding.notes is None:
             self._founding.notes = self._memory.mind.notes

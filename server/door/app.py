@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from decimal import Decimal
+from functools import cache
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import trio
-from attrs import frozen
+from attrs import field, frozen
 from quart import Response, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
@@ -20,10 +23,13 @@ from actors.messages import ChangeConfig
 from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
 from actors.tower import Died, MailboxFull, TooLate, Tower
-from protocol.codec import from_json, to_json, to_plain
+from protocol.codec import from_json, read_document, to_json, to_plain
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.lifecycle import phase_of
+from protocol.limits import matching
 from protocol.money import booked
+from protocol.orders import Order, Side, named
+from protocol.schema import indicators_document, strategy_schema
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import to_wire
 from server.backtesting.queue import Backtests
@@ -32,7 +38,9 @@ from server.door.gate import SUBPROTOCOL
 from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
 from server.door.problems import Problem
 from server.door.stream import Behind, follow
+from server.funnel import funnel
 from server.settings import Offer, patched
+from server.why import risk_check
 
 log = logging.getLogger("forestay.door")
 T = TypeVar("T")
@@ -90,7 +98,9 @@ def make_app(door: Door) -> QuartTrio:
     app.logger.propagate = True
     _add_errors(app)
     _add_health(app, door)
+    _add_documents(app)
     _add_state(app, door)
+    _add_risk(app, door)
     _add_lists(app, door)
     _add_config(app, door)
     _add_stream(app, door)
@@ -109,12 +119,14 @@ def _backtest_desk(door: Door) -> Desk:
     return Desk(door.backtests, door.agent, door.market_settings, door.offer, config, body)
 
 
-def _json(value: Any, seq: int | None = None, door: Door | None = None) -> Response:
+def _json(
+    value: Any, seq: int | None = None, door: Door | None = None, *, content_type: str = "application/json"
+) -> Response:
     headers = {"Cache-Control": "no-store"}
     if door is not None:
         headers |= {"X-Last-Seq": str(door.board.seq if seq is None else seq), "X-Log-Id": door.log_id}
     body = value if isinstance(value, bytes) else to_json(value)
-    return Response(body, headers=headers, content_type="application/json")
+    return Response(body, headers=headers, content_type=content_type)
 
 
 def _add_errors(app: QuartTrio) -> None:
@@ -155,6 +167,28 @@ def _add_health(app: QuartTrio, door: Door) -> None:
         detail = outage.reason if outage else f"the daemon is {state}"
         code = "DISK_UNAVAILABLE" if outage else state.upper()
         raise Problem(503, code, detail)
+
+
+def _add_documents(app: QuartTrio) -> None:
+    """What a strategy may be made of, for programs; the same for every agent."""
+
+    @app.get("/indicators")
+    async def indicators() -> Response:
+        return _json(_indicators())
+
+    @app.get("/strategy.schema.json")
+    async def schema() -> Response:
+        return _json(_strategy_schema(), content_type="application/schema+json")
+
+
+@cache
+def _indicators() -> bytes:
+    return to_json(indicators_document())
+
+
+@cache
+def _strategy_schema() -> bytes:
+    return to_json(strategy_schema())
 
 
 def _add_state(app: QuartTrio, door: Door) -> None:
@@ -209,6 +243,8 @@ def _add_state(app: QuartTrio, door: Door) -> None:
         ]
         return _json(held, door=door)
 
+
+def _add_risk(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/objectives")
     async def objectives(id: str) -> Response:
         door.check(id)
@@ -231,6 +267,42 @@ def _add_state(app: QuartTrio, door: Door) -> None:
             },
             door=door,
         )
+
+    @app.post("/agents/<id>/risk/check")
+    async def check(id: str) -> Response:
+        door.check(id)
+        order = _would_be(door, await _body(dict, "an object"))
+        return _json(risk_check(door.board.risk, door.board.book, order, _now(door)), door=door)
+
+
+@frozen
+class WouldBe:
+    """An order that somebody asks about. Nothing is done with it."""
+
+    pair: str
+    side: Side
+    size: Decimal = field(validator=matching(lambda size: 0 < size <= 10**12, "must be above 0, at most 1e12"))
+
+
+def _would_be(door: Door, document: dict[str, Any]) -> Order:
+    """The order that the document describes, if it is one that could come. Raises Problem(422)."""
+    try:
+        wanted = read_document(document, WouldBe)
+        if wanted.pair not in door.offer.pairs:
+            raise InvalidSetting([f"pair = {wanted.pair!r}: this market has {', '.join(door.offer.pairs)}"])
+        if wanted.side == "buy" and wanted.pair not in door.config.watchlist:
+            watched = ", ".join(door.config.watchlist)
+            raise InvalidSetting([f"pair = {wanted.pair!r}: not on the watchlist ({watched}), so it is not entered"])
+    except InvalidSetting as error:
+        raise Problem(422, error.code, str(error), errors=error.problems) from None
+    ref = named("ord", _now(door), wanted.pair, wanted.side)
+    return Order(ref, wanted.pair, wanted.side, wanted.size, None, "")
+
+
+def _now(door: Door) -> datetime:
+    """Market time: of the last round, or of the beginning before the first."""
+    risk = door.board.risk
+    return risk.marked_at if risk.marked else risk.run.started_at
 
 
 def _add_lists(app: QuartTrio, door: Door) -> None:
@@ -275,6 +347,16 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
     async def blocks(id: str) -> Response:
         door.check(id)
         return await answer(asked("risk_veto", request.args), _as_blocks)
+
+    @app.get("/agents/<id>/funnel")
+    async def signals_to_trades(id: str) -> Response:
+        door.check(id)
+        wanted, pair, pairs = asked(None, request.args), request.args.get("pair"), door.offer.pairs
+        if pair is not None and pair not in pairs:
+            raise impossible("pair", pair, f"this market has {', '.join(pairs)}")
+        chosen = pairs if pair is None else (pair,)
+        found = await door.reading(lambda: funnel(door.reader, chosen, wanted.since, wanted.until))
+        return _json(found.as_plain(), found.seq, door)
 
     @app.get("/agents/<id>/events")
     async def events(id: str) -> Response:

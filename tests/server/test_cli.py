@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import re
 import shutil
 import signal
@@ -19,8 +21,9 @@ from typing import Any
 import apsw
 import httpx
 import pytest
+import yaml
 
-from actors.journal.store import FILE_NAME
+from actors.journal.store import FILE_NAME, LogReader
 from protocol.codec import to_plain
 from protocol.settings import AgentConfig, MachineSettings
 from server.settings import load, split
@@ -60,15 +63,20 @@ def entries_in(folder: Path) -> list[dict[str, Any]]:
 # --- help
 
 OPTIONS = {
-    "": ["init", "journal", "run", "tail", "--version", "FORESTAY_PORT", "FORESTAY_DATA_DIR", "FORESTAY_SECTION__KEY"],
+    "": [
+        "init", "journal", "run", "tail", "funnel", "why", "backtest", "strategies", "--version", "FORESTAY_PORT",
+        "FORESTAY_DATA_DIR", "FORESTAY_SECTION__KEY",
+    ],
     "init": ["--path", "--force"],
     "run": [
-        "--config", "--data-dir", "--host", "--port", "--market", "--replay", "PAIR=CSV", "--reference", "--seed",
-        "--speed", "max", "--exit-at-end", "8000", "127.0.0.1",
+        "--config", "--data-dir", "--host", "--port", "--market", "--replay", "PAIR=CSV", "--reference", "--series",
+        "--seed", "--speed", "max", "--exit-at-end", "8000", "127.0.0.1",
     ],
     "tail": ["--since", "--json", "--url", "--config"],
     "journal": ["--type", "--tag", "--json", "--limit", "--config", "--data-dir", "verify"],
     "journal verify": ["--config", "--data-dir"],
+    "funnel": ["--pair", "--from", "--to", "--json", "--config", "--data-dir"],
+    "why": ["PAIR", "--at", "--json", "--config", "--data-dir"],
 }  # fmt: skip
 
 
@@ -281,6 +289,90 @@ def test_another_kind_of_market_than_the_logs_is_refused_by_its_kind(finished: P
     assert "demo" in told
 
 
+NEW_SETTINGS = """\
+watchlist = ["ETH/USDT"]
+
+[strategy]
+spec = "new.yaml"
+
+[quotes]
+min_depth_usdt = 5000
+pairs = {"ETH/USDT" = {max_impact_pct = 2.5, max_age_seconds = 7200}}
+
+[risk]
+preset = "aggressive"
+max_market_age_hours = 4.5
+
+[paper]
+impact = "none"
+fill_at = "next_open"
+
+[market.series]
+fng = "fng.csv"
+"""
+NEW_STRATEGY = """\
+market_mode: spot
+name: new
+about: Whatever there is.
+signals:
+  entry:
+    any_of:
+      - {indicator: ema_cross, op: crosses_above, value: 0, fast: 3, slow: 9}
+      - {indicator: bollinger, op: "<", value: 0.1, window: 20, width: 1.5}
+      - {indicator: series, op: "<=", value: 20, name: fng, max_age_hours: 30}
+  exit:
+    all_of:
+      - {indicator: breakout, op: ">", value: 0.9, window: 12}
+      - {indicator: volume_z, op: ">=", value: 0, window: 12}
+      - {indicator: momentum, op: ">", value: 0.01, window: 6}
+regime_filter: {stand_aside_when: [{indicator: atr, op: ">=", value: 0.2, window: 14}]}
+params: {position_size_pct: 50, stop_loss_pct: 2, take_profit_pct: 4, max_hold_hours: 24}
+"""
+
+
+def test_run_takes_everything_that_a_settings_file_may_say(tmp_path: Path) -> None:
+    (tmp_path / "new.toml").write_text(NEW_SETTINGS, encoding="utf-8")
+    (tmp_path / "new.yaml").write_text(NEW_STRATEGY, encoding="utf-8")
+    days = (f"2024-03-0{day}T00:00:00Z,{value}" for day, value in ((1, 15), (2, 60)))
+    (tmp_path / "fng.csv").write_text("\n".join(["time,value", *days, ""]), encoding="utf-8")
+    flags = ["--config", "new.toml", "--replay", f"ETH/USDT={write_candles(tmp_path / 'eth.csv', walk(1, 100))}"]
+    done = rerun(tmp_path, "--speed", "max", *flags)
+    assert (done.returncode, done.stderr) == (0, "")
+    reader = LogReader(tmp_path / "data" / FILE_NAME)
+    (_, body), *others = reader.configs()
+    reader.close()
+    assert others == []
+    config = json.loads(body)["config"]
+    given, spec = tomllib.loads(NEW_SETTINGS), yaml.safe_load(NEW_STRATEGY)
+    assert config["quotes"] == {"max_divergence_pct": 1, "max_age_seconds": 5400, "max_impact_pct": 1} | given["quotes"]
+    assert (config["risk"]["max_market_age_hours"], config["risk"]["preset"]) == (4.5, "aggressive")
+    assert (config["paper"]["impact"], config["paper"]["fill_at"]) == ("none", "next_open")
+    assert config["strategy"]["spec"]["params"] == {"max_concurrent": 1} | spec["params"]
+    entry = config["strategy"]["spec"]["signals"]["entry"]["any_of"]
+    assert entry == spec["signals"]["entry"]["any_of"]
+    assert "EXECUTED" in done.stdout
+
+
+def test_the_environment_sets_what_is_new_too(tmp_path: Path) -> None:
+    write_candles(tmp_path / "eth.csv", walk(1, 30))
+    args = [
+        "run",
+        "--port",
+        "0",
+        "--data-dir",
+        "data",
+        "--exit-at-end",
+        "--speed",
+        "max",
+        "--replay",
+        "ETH/USDT=eth.csv",
+    ]
+    done = forestay(*args, cwd=tmp_path, FORESTAY_PAPER__FILL_AT="next_open", FORESTAY_RISK__MAX_MARKET_AGE_HOURS="2.5")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = complaint(forestay(*args, cwd=tmp_path, FORESTAY_PAPER__FILL_AT="close"))
+    assert told == "forestay: paper.fill_at = 'close': must be one of quote, next_open"
+
+
 # --- journal
 
 
@@ -346,7 +438,7 @@ def test_a_running_daemon_prints_the_journal(busy: Ended) -> None:
     assert [line.rstrip("\n")[34:] for line in busy.daemon.lines[1:]] == texts[: len(busy.daemon.lines) - 1]
 
 
-@pytest.mark.parametrize("command", [["journal"], ["journal", "verify"]])
+@pytest.mark.parametrize("command", [["journal"], ["journal", "verify"], ["funnel"], ["why", "ETH/USDT"]])
 def test_where_there_is_no_log_the_journal_says_so(tmp_path: Path, command: list[str]) -> None:
     told = complaint(forestay(*command, "--data-dir", "nowhere", cwd=tmp_path))
     assert told == "forestay: data_dir = 'nowhere': there is no log (log.sqlite3) in it"
@@ -402,7 +494,8 @@ def test_a_damaged_log_never_makes_a_traceback(finished: Path, tmp_path: Path, m
     folder = copied(finished, tmp_path)
     flags = busy_flags(folder, BARS)
     flip(folder, entries_in(folder)[5]["seq"], mask)
-    for done in (forestay("journal", "--data-dir", "data", cwd=folder), rerun(folder, *flags)):
+    asked = [["journal"], ["funnel"], ["why", "ETH/USDT"]]
+    for done in (*(forestay(*args, "--data-dir", "data", cwd=folder) for args in asked), rerun(folder, *flags)):
         assert "Traceback" not in done.stderr
 
 
@@ -421,12 +514,86 @@ def other_database(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [not_sqlite, empty_file, other_database])
-@pytest.mark.parametrize("command", ["journal", "journal verify"])
+@pytest.mark.parametrize("command", ["journal", "journal verify", "funnel", "why ETH/USDT"])
 def test_what_is_no_log_is_told_in_one_line(tmp_path: Path, make: Callable[[Path], None], command: str) -> None:
     (tmp_path / "data").mkdir()
     make(tmp_path / "data" / FILE_NAME)
     told = complaint(forestay(*command.split(), "--data-dir", "data", cwd=tmp_path))
     assert FILE_NAME in told
+
+
+# --- funnel and why
+
+
+def test_the_funnel_is_told_for_people_and_as_rest_has_it(busy: Ended, tmp_path: Path) -> None:
+    data_dir = ["--data-dir", str(busy.daemon.data_dir)]
+    for args, query in (
+        ([], ""),
+        (["--pair", "ETH/USDT"], "?pair=ETH/USDT"),
+        (["--from", "2024-03-04", "--to", "2024-03-09T12:00:00+02:00"], "?from=2024-03-04&to=2024-03-09T10:00:00Z"),
+    ):
+        done = forestay("funnel", "--json", *args, *data_dir, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert json.loads(done.stdout) == busy.get(f"/funnel{query}").json()
+    table = forestay("funnel", *data_dir, cwd=tmp_path).stdout
+    found = busy.get("/funnel").json()
+    heads, together, *_ = table.splitlines()
+    names = ["signals", "after_regime", "after_fees", "quotes_accepted", "risk_passed", "waiting", "filled"]
+    assert heads.split() == ["entries", *names]
+    assert together.split() == ["all", *(f"{found[name]:,}" for name in names)]
+    for code, times in found["by_code"].items():
+        assert re.search(rf"^{code} +{times:,} +{found['exits']['by_code'].get(code, 0)}$", table, re.MULTILINE)
+    assert busy.daemon.running
+
+
+def test_why_is_told_for_people_and_as_json(busy: Ended, tmp_path: Path) -> None:
+    veto = busy.of("risk_veto")[-1]
+    args = ["why", veto["pair"], "--at", veto["ts"], "--data-dir", str(busy.daemon.data_dir)]
+    facts = json.loads(forestay(*args, "--json", cwd=tmp_path).stdout)
+    assert (facts["at"], facts["outcome"]["entry"]["id"]) == (veto["ts"], veto["journal_ref"])
+    assert facts["verdict"] == f"Entry signal, but no trade: a risk rule vetoed it ({veto['rule']})."
+    done = forestay(*args, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith(f"{veto['pair']} at {veto['ts'][:16].replace('T', ' ')}, close ")
+    assert facts["verdict"] in lines
+    assert f"{facts['outcome']['entry']['text']} ({veto['journal_ref']})" in lines
+    assert f"  {veto['rule']}: {veto['reason']}: no" in lines
+    assert busy.daemon.running
+
+
+ASKING_MISTAKES = [
+    (["funnel", "--pair", "DOGE/USDT"], "forestay: pair = 'DOGE/USDT': this market has ETH/USDT, LTC/USDT"),
+    (["funnel", "--from", "soon"], "forestay: from: 'soon' is not an ISO 8601 time such as 2026-01-02T03:04:05Z"),
+    (["funnel", "--to", "2024-13-01"], "forestay: to: '2024-13-01' is not an ISO 8601 time"),
+    (["why", "DOGE/USDT"], "forestay: pair = 'DOGE/USDT': this market has ETH/USDT, LTC/USDT"),
+    (["why", "ETH/USDT", "--at", "noon"], "forestay: at: 'noon' is not an ISO 8601 time such as 2026-01-02T03:04:05Z"),
+    (
+        ["why", "ETH/USDT", "--at", "2024-03-01T00:59:59Z"],
+        "forestay: at = 2024-03-01T00:59:59.000Z: the log's first candle of ETH/USDT closed at "
+        "2024-03-01T01:00:00.000Z",
+    ),
+    (["why"], "Missing argument 'PAIR'"),
+]
+
+
+@pytest.mark.parametrize(("args", "words"), ASKING_MISTAKES, ids=[" ".join(args) for args, _ in ASKING_MISTAKES])
+def test_a_mistake_in_asking_is_told_in_one_line(finished: Path, args: list[str], words: str) -> None:
+    assert words in complaint(forestay(*args, "--data-dir", "data", cwd=finished))
+
+
+def test_only_a_terminal_has_colours(finished: Path) -> None:
+    for command in (["why", "ETH/USDT"], ["journal", "--limit", "3"], ["funnel"]):
+        args = [str(FORESTAY), *command, "--data-dir", "data"]
+        ours, theirs = pty.openpty()
+        try:
+            subprocess.run(args, cwd=finished, env=clean_environment(), stdout=theirs, check=True, timeout=PATIENCE)
+            shown = os.read(ours, 100_000).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert ("\x1b[" in shown) == (command != ["funnel"])
+        assert "\x1b" not in forestay(*command, "--data-dir", "data", cwd=finished).stdout
 
 
 # --- tail

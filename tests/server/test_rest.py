@@ -13,6 +13,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import httpx
+import jsonschema
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
@@ -26,9 +27,12 @@ from actors.tower import Tower
 from protocol.errors import Outage
 from protocol.events import ConfigAdopted, Snapshot
 from protocol.money import ZERO
-from protocol.settings import AgentConfig
+from protocol.schema import indicators_document, strategy_schema
+from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import EPOCH
+from server.backtesting.queue import Backtests
 from server.door.app import Door, make_app
+from server.settings import Offer
 from tests.server.clients import JSON, PATIENCE, Answer, Ended, ask, at_the_end, change, client_of, frames_in
 from tests.server.markets import BARS, PAIRS, busy_flags, end_of
 from tests.world.daemon import DaemonProcess
@@ -60,6 +64,10 @@ def instant(value: Any) -> bool:
 
 def table(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(text(name) and count(number) for name, number in value.items())
 
 
 def texts(value: Any) -> bool:
@@ -96,7 +104,7 @@ def misses(value: dict[str, Any], shape: Shape) -> list[str]:
 STATUS = one_of("PAPER", "ELIGIBLE", "LIVE", "DEMOTED")
 PHASE = one_of("paper", "live")
 SIDE = one_of("buy", "sell")
-OBJECTIVE: Shape = {"rule": text, "current": number, "limit": number, "headroom_pct": nullable(number)}
+OBJECTIVE: Shape = {"rule": text, "current": number, "limit": number, "met": flag, "headroom_pct": nullable(number)}
 AGENT: Shape = {
     "id": one_of("seed"),
     "name": text,
@@ -123,13 +131,35 @@ BLOCK: Shape = {
     "rule": one_of("max_concurrent", "daily_drawdown", "max_drawdown", "streak_limit"), "reason": text,
     "order_ref": text, "pair": pair, "side": one_of("buy"), "size": number,
 }  # fmt: skip
-POSITION: Shape = {"pair": pair, "phase": PHASE, "qty": number, "price": number, "value": number, "opened_at": instant}
+POSITION: Shape = {
+    "pair": pair, "phase": PHASE, "qty": number, "price": number, "value": number, "opened_at": instant,
+    "entry_price": number, "cost": number, "unrealized_pnl": number,
+}  # fmt: skip
 EVENT: Shape = {"event": text, "ts": instant, "seq": count}
 VERSION: Shape = {"version": count, "ts": instant, "config": table}
 EVALUATION: Shape = {
     "state": one_of("EVALUATING", "WINDOW_EXTENDED", "ELIGIBLE", "FAILED"), "eligible": flag,
     "window_days_elapsed": number, "eval_window_days": one_of(3), "trade_floor": one_of(4), "closed_trades": count,
     "objectives": list_of({"rule": text, "current": number, "limit": number, "met": flag}),
+}  # fmt: skip
+EXITS: Shape = {
+    "signals": count, "quotes_accepted": count, "waiting": count, "filled": count, "by_code": counts,
+    "unfilled": counts,
+}  # fmt: skip
+WAY: Shape = {
+    **EXITS, "after_regime": count, "after_fees": count, "risk_passed": count,
+    "exits": lambda value: table(value) and not misses(value, EXITS),
+}  # fmt: skip
+FUNNEL: Shape = {
+    **WAY, "from": nullable(instant), "to": nullable(instant),
+    "pairs": lambda value: set(value) == set(PAIRS) and list_of(WAY)(list(value.values())),
+}  # fmt: skip
+CHECK: Shape = {
+    "rule": text, "measured": number, "limit": number, "passes": flag, "headroom_pct": nullable(number),
+    "reason": nullable(text), "until": nullable(instant),
+}  # fmt: skip
+CHECKED: Shape = {
+    "passes": flag, "rule": nullable(text), "reason": nullable(text), "at": instant, "checks": list_of(CHECK),
 }  # fmt: skip
 CONFIG: Shape = {
     "watchlist": texts, "strategy": table, "quotes": table, "risk": table, "evaluation": table, "paper": table,
@@ -145,7 +175,7 @@ LISTS: dict[str, Shape] = {
     "/events?limit=5000": EVENT,
     "/config/versions": VERSION,
 }
-DOCUMENTS: dict[str, Shape] = {"": AGENT, "/evaluation": EVALUATION, "/config": CONFIG}
+DOCUMENTS: dict[str, Shape] = {"": AGENT, "/evaluation": EVALUATION, "/config": CONFIG, "/funnel": FUNNEL}
 PAGED = {"/equity": "snapshot", "/trades": "trade", "/journal": "journal_entry", "/risk/blocks": "risk_veto"}
 # A list, its page size, and the filters that must survive paging.
 PAGES = [
@@ -194,12 +224,19 @@ def test_only_closing_trades_carry_an_outcome(busy: Ended) -> None:
 
 def test_the_objectives_are_the_limits_of_the_policy_and_the_criteria_of_the_evaluation(busy: Ended) -> None:
     limits = {objective["rule"]: objective for objective in busy.get("/risk/objectives").json()}
-    assert set(limits) == {"daily_drawdown", "max_drawdown", "streak_limit"}
-    assert (limits["daily_drawdown"]["limit"], limits["max_drawdown"]["limit"]) == (0.03, 0.12)
-    assert limits["streak_limit"]["headroom_pct"] is None
-    for rule in ("daily_drawdown", "max_drawdown"):
-        share = (limits[rule]["limit"] - limits[rule]["current"]) / limits[rule]["limit"]
-        assert limits[rule]["headroom_pct"] == pytest.approx(100 * share, abs=1e-5)
+    assert {rule: limits[rule]["limit"] for rule in limits} == {
+        "daily_drawdown": 0.03, "max_drawdown": 0.12, "streak_limit": 2, "max_concurrent": 1, "per_pair_exposure": 1,
+    }  # fmt: skip
+    for rule, objective in limits.items():
+        current, limit, headroom = objective["current"], objective["limit"], objective["headroom_pct"]
+        if rule in ("streak_limit", "max_concurrent"):
+            assert headroom is None
+        else:
+            assert headroom == pytest.approx(100 * (limit - current) / limit, abs=1e-5)
+    (position,) = busy.get("/positions").json()
+    assert limits["max_concurrent"]["current"] == 1
+    share = position["value"] / busy.get("").json()["equity"]
+    assert limits["per_pair_exposure"]["current"] == pytest.approx(share, abs=1e-8)
     evaluation = busy.get("/evaluation").json()
     assert {o["rule"] for o in evaluation["objectives"]} == {"expectancy", "trade_floor", "max_drawdown"}
     assert evaluation["eligible"] == (evaluation["state"] == "ELIGIBLE")
@@ -210,7 +247,19 @@ def test_the_open_position_is_the_one_that_the_trades_leave_open(busy: Ended) ->
     last = busy.of("trade")[-1]
     assert last["side"] == "buy"
     assert (position["pair"], position["qty"], position["opened_at"]) == (last["pair"], last["qty"], last["ts"])
+    assert position["entry_price"] == last["price"]
+    assert position["cost"] == pytest.approx(last["size"] + last["fees"], abs=1e-7)
     assert position["value"] == pytest.approx(position["qty"] * position["price"], abs=1e-6)
+    assert position["unrealized_pnl"] == pytest.approx(position["value"] - position["cost"], abs=1e-7)
+    assert busy.get("").json()["equity"] == pytest.approx(cash_of(busy) + position["value"], abs=1e-6)
+
+
+def cash_of(ended: Ended) -> float:
+    """What the trades have left of 1,000 USDT."""
+    cash = 1000.0
+    for trade in ended.of("trade"):
+        cash += (trade["size"] if trade["side"] == "sell" else -trade["size"]) - trade["fees"]
+    return cash
 
 
 def test_lists_are_what_the_log_holds(busy: Ended) -> None:
@@ -233,14 +282,14 @@ def test_events_page_by_since(busy: Ended) -> None:
 
 
 def test_current_is_the_agent(busy: Ended) -> None:
-    for path in [*LISTS, "/evaluation", "/config", "/watchlist"]:
+    for path in [*LISTS, "/evaluation", "/config", "/watchlist", "/funnel"]:
         by_name = busy.client.get(f"/agents/seed{path}")
         assert by_name.status_code == 200, path
         assert by_name.content == busy.get(path).content, path
     assert busy.client.get("/agents/seed").json()["id"] == busy.get("").json()["id"] == "seed"
 
 
-@pytest.mark.parametrize("path", [*LISTS, "/watchlist", "/config", "/evaluation", ""])
+@pytest.mark.parametrize("path", [*LISTS, "/watchlist", "/config", "/evaluation", "/funnel", ""])
 def test_every_answer_names_the_log_and_the_position_it_reflects(busy: Ended, path: str) -> None:
     headers = busy.get(path).headers
     assert headers["x-last-seq"] == str(busy.head)
@@ -393,6 +442,9 @@ IMPOSSIBLE_QUERIES = [
     *(("/trades", "phase", value) for value in ("both", "PAPER", "")),
     *(("/events", "since", value) for value in ("-1", "soon", "1e3", "")),
     *(("/events", "limit", value) for value in ("0", "5001")),
+    *(("/funnel", "pair", value) for value in ("DOGE/USDT", "eth/usdt", "ETH", "")),
+    *(("/funnel", "from", value) for value in ("yesterday", "")),
+    *(("/funnel", "to", value) for value in ("1969-12-31T23:59:59Z", "2024-02-30")),
 ]
 
 
@@ -428,6 +480,10 @@ STRANGE = [
     ("DELETE", "/agents/current/config", 405, "METHOD_NOT_ALLOWED"),
     ("PUT", "/agents", 405, "METHOD_NOT_ALLOWED"),
     ("BREW", "/agents", 405, "METHOD_NOT_ALLOWED"),
+    ("GET", "/agents/current/risk/check", 405, "METHOD_NOT_ALLOWED"),
+    ("POST", "/agents/current/funnel", 405, "METHOD_NOT_ALLOWED"),
+    ("POST", "/indicators", 405, "METHOD_NOT_ALLOWED"),
+    ("POST", "/agents/nobody/risk/check", 404, "AGENT_NOT_FOUND"),
     ("PATCH", "/agents/nobody/config", 404, "AGENT_NOT_FOUND"),
     ("PUT", "/agents/nobody/watchlist", 404, "AGENT_NOT_FOUND"),
 ]
@@ -443,7 +499,7 @@ MALFORMED = [b"", b"{", b"{'a': 1}", b"NaN", b"\xff\xfe", b'{"a": 1} x', b'"\\ud
 
 
 @pytest.mark.parametrize("body", MALFORMED)
-@pytest.mark.parametrize(("method", "path"), [("PATCH", "/config"), ("PUT", "/watchlist")])
+@pytest.mark.parametrize(("method", "path"), [("PATCH", "/config"), ("PUT", "/watchlist"), ("POST", "/risk/check")])
 def test_a_body_that_is_no_json_is_malformed(busy: Ended, method: str, path: str, body: bytes) -> None:
     answer = ask(busy.base, method, f"/agents/current{path}", JSON, body)
     assert (answer.status, answer.code) == (400, "MALFORMED_JSON")
@@ -613,6 +669,17 @@ IMPOSSIBLE: list[tuple[Any, str, str]] = [
     ({"watchlist": ["ETH/USDT", "ETH/USDT"]}, "watchlist = ('ETH/USDT', 'ETH/USDT')", "different"),
     ({"watchlist": ["DOGE/USDT"]}, "watchlist = ['DOGE/USDT']", "this market has ETH/USDT, LTC/USDT"),
     ({"strategy": {"fee_multiple": -1}}, "strategy.fee_multiple = -1", "must be from 0 to 100"),
+    ({"strategy": {"fee_multiple": 0}}, "strategy.fee_multiple = 0", "only a backtest may switch the fee filter off"),
+    ({"risk": {"preset": "off"}}, 'risk.preset = "off"', "only a backtest may switch the risk rules off"),
+    ({"risk": {"max_market_age_hours": 0.5}}, "risk.max_market_age_hours = 0.5", "candles are 1 h apart"),
+    ({"paper": {"fill_at": "close"}}, "paper.fill_at = 'close'", "must be one of quote, next_open"),
+    ({"paper": {"impact": None, "initial_usdt": 7}}, "paper.initial_usdt = 7", "the book began with 1000"),
+    ({"quotes": {"pairs": {"DOGE/USDT": {}}}}, "quotes.pairs = ['DOGE/USDT']", "this market has ETH/USDT, LTC/USDT"),
+    (
+        {"quotes": {"pairs": {"ETH/USDT": {"max_age_seconds": 0}}}},
+        "quotes.pairs[ETH/USDT].max_age_seconds = 0", "must be from 1 to",
+    ),
+    (spec_with(params={"stop_loss_pct": 100}), "strategy.spec.params.stop_loss_pct = 100", "from 0.01 to 99.99"),
     (spec_with(params={"max_concurrent": 0}), "strategy.spec.params.max_concurrent = 0", "must be from 1 to 100"),
     (spec_with(name=7), "strategy.spec.name = 7", "must be text"),
     (leaving_when(), "strategy.spec.signals.exit", "exactly one of all_of, any_of"),
@@ -623,6 +690,18 @@ IMPOSSIBLE: list[tuple[Any, str, str]] = [
     (
         leaving_when(indicator="rsi", op="<", value=1, window=1),
         "strategy.spec.signals.exit.any_of[0].window = 1", "must be from 2 to 10000",
+    ),
+    (
+        leaving_when(indicator="ema_cross", op=">", value=0, fast=9, slow=9),
+        "strategy.spec.signals.exit.any_of[0].fast = 9", "must be below slow (9)",
+    ),
+    (
+        leaving_when(indicator="series", op=">", value=0, name="fng"),
+        "strategy.spec.signals.exit.any_of[0].name = 'fng'", "this market has no series",
+    ),
+    (
+        spec_with(regime_filter={"stand_aside_when": [{"indicator": "rsi", "op": ">", "value": 101, "window": 3}]}),
+        "strategy.spec.regime_filter.stand_aside_when[0].value = 101", "rsi is from 0 to 100",
     ),
 ]  # fmt: skip
 
@@ -639,6 +718,40 @@ def test_an_impossible_value_is_refused_with_its_key_the_value_and_what_would_be
     assert told.startswith(key)
     assert valid in told
     assert (config_of(changeable), versions_of(changeable)) == (before, versions)
+
+
+# Everything that came after the first version of the config, and how each is undone.
+NEW: list[tuple[Any, Any]] = [
+    ({"quotes": {"min_depth_usdt": 5, "pairs": {"LTC/USDT": {"max_impact_pct": 3.5}}}}, {"quotes": None}),
+    ({"risk": {"max_market_age_hours": 12.5}}, {"risk": {"max_market_age_hours": None}}),
+    ({"paper": {"impact": "none", "fill_at": "next_open"}}, {"paper": None}),
+    (
+        spec_with(about="why", params={"stop_loss_pct": 4, "take_profit_pct": 9.5, "max_hold_hours": 48}),
+        spec_with(about=None, params={"stop_loss_pct": None, "take_profit_pct": None, "max_hold_hours": None}),
+    ),
+    *(
+        (leaving_when(**indicator["example"]), leaving_when(indicator="rsi", op=">", value=60, window=9))
+        for indicator in indicators_document()
+        if indicator["name"] != "series"
+    ),
+]
+
+
+@pytest.mark.parametrize(("patch", "undone"), NEW, ids=lambda patch: json.dumps(patch)[:70])
+def test_a_patch_takes_everything_that_a_settings_file_may_say(changeable: Ended, patch: Any, undone: Any) -> None:
+    change(changeable.base, undone)
+    before = config_of(changeable)
+    answer = change(changeable.base, patch)
+    assert (answer.status, answer.json) == (200, config_of(changeable))
+    assert missing(patch, answer.json) == []
+    assert change(changeable.base, undone).json == before
+
+
+def missing(patch: Any, config: Any) -> list[Any]:
+    """What the patch says and the config does not."""
+    if not isinstance(patch, dict):
+        return [] if patch == config or patch == (config or 0) else [(patch, config)]
+    return [miss for key, value in patch.items() for miss in missing(value, config.get(key))]
 
 
 def test_every_mistake_in_a_patch_is_told_at_once(changeable: Ended) -> None:
@@ -683,7 +796,7 @@ def test_patches_sent_at_once_are_all_kept(changeable: Ended) -> None:
         answers.clear()
         trio.run(send_all)
         assert answers == [200] * len(wanted)
-        assert config_of(changeable)["quotes"] == wanted
+        assert config_of(changeable)["quotes"] == {"min_depth_usdt": 10_000, "pairs": {}} | wanted
 
 
 def test_the_watchlist_is_put_whole(changeable: Ended) -> None:
@@ -728,6 +841,127 @@ def test_a_config_that_was_taken_is_still_there_after_a_restart(
     assert statuses == [200, 422]
 
 
+# --- would it pass?
+
+BUY = {"pair": "LTC/USDT", "side": "buy", "size": 100}
+
+
+def checked(ended: Ended, **given: Any) -> Answer:
+    return change(ended.base, BUY | given, "/agents/current/risk/check", "POST")
+
+
+def test_a_check_says_of_every_rule_how_far_it_is_from_its_limit(busy: Ended) -> None:
+    answer = checked(busy).json
+    assert misses(answer, CHECKED) == []
+    assert answer["at"] == end_of()
+    objectives = {objective["rule"]: objective for objective in busy.get("/risk/objectives").json()}
+    (position,) = busy.get("/positions").json()
+    equity, held = busy.get("").json()["equity"], position["pair"]
+    worth = position["value"] if held == "LTC/USDT" else 0
+    measured = {
+        "max_drawdown": (objectives["max_drawdown"]["current"], 0.12),
+        "daily_drawdown": (objectives["daily_drawdown"]["current"], 0.03),
+        "streak_limit": (objectives["streak_limit"]["current"], 2),
+        "stale_market": (1, 6),
+        "max_concurrent": (1, 1),
+        "per_pair_exposure": ((worth + 100) / equity, 1),
+        "insufficient_funds": (100, cash_of(busy)),
+    }
+    assert [check["rule"] for check in answer["checks"]] == list(measured)
+    for check in answer["checks"]:
+        now, limit = measured[check["rule"]]
+        assert (check["measured"], check["limit"]) == pytest.approx((now, limit), abs=1e-6), check["rule"]
+        if check["rule"] in ("streak_limit", "max_concurrent"):
+            assert check["headroom_pct"] is None
+        else:
+            headroom = 100 * (check["limit"] - check["measured"]) / check["limit"]
+            assert check["headroom_pct"] == pytest.approx(headroom, abs=1e-5)
+        assert check["passes"] == (check["reason"] is None)
+    objects = {check["rule"]: check["reason"] for check in answer["checks"] if not check["passes"]}
+    assert objects["max_concurrent"] == f"1 of at most 1 positions are open ({held})"
+    assert (answer["passes"], answer["rule"]) == (False, next(iter(objects)))
+    assert answer["reason"] == objects[answer["rule"]]
+
+
+def test_a_check_of_a_sale_passes_always(busy: Ended) -> None:
+    for pair in PAIRS:
+        answer = checked(busy, pair=pair, side="sell", size=1e12).json
+        assert answer == {"passes": True, "rule": None, "reason": None, "at": end_of(), "checks": []}
+
+
+def test_a_check_changes_nothing(busy: Ended) -> None:
+    frames, before = frames_in(busy.daemon.data_dir), busy.get("").json()
+    sizes = (1, 99.5, 1e12, 0.00000001)
+    answers = [checked(busy, size=size) for size in sizes]
+    assert [answer.status for answer in answers] == [200] * len(sizes)
+    assert {answer.headers["x-last-seq"] for answer in answers} == {str(busy.head)}
+    assert frames_in(busy.daemon.data_dir) == frames
+    assert busy.get("").json() | {"last_heartbeat": ""} == before | {"last_heartbeat": ""}
+
+
+IMPOSSIBLE_CHECKS: list[tuple[Any, str, str]] = [
+    ({"pair": "DOGE/USDT"}, "pair = 'DOGE/USDT'", "this market has ETH/USDT, LTC/USDT"),
+    ({"pair": "ltc/usdt"}, "pair = 'ltc/usdt'", "this market has ETH/USDT, LTC/USDT"),
+    ({"pair": 7}, "pair = 7", "must be text"),
+    ({"pair": ["LTC/USDT"]}, "pair = ['LTC/USDT']", "must be text"),
+    ({"side": "hold"}, "side = 'hold'", "must be one of buy, sell"),
+    ({"side": "BUY"}, "side = 'BUY'", "must be one of buy, sell"),
+    ({"side": None}, "side = None", "must be one of buy, sell"),
+    ({"size": 0}, "size = 0", "must be above 0"),
+    ({"size": -5}, "size = -5", "must be above 0"),
+    ({"size": 1e13}, "size = 1", "at most 1e12"),
+    ({"size": "100"}, "size = '100'", "must be a number"),
+    ({"size": True}, "size = True", "must be a number"),
+    ({"size": None}, "size = None", "must be a number"),
+    ({"bogus": 1}, "bogus = 1", "unknown key; valid keys are pair, side, size"),
+]
+
+
+@pytest.mark.parametrize(("given", "key", "valid"), IMPOSSIBLE_CHECKS, ids=[key for _, key, _ in IMPOSSIBLE_CHECKS])
+def test_an_impossible_check_is_refused_by_its_key(busy: Ended, given: Any, key: str, valid: str) -> None:
+    answer = checked(busy, **given)
+    assert (answer.status, answer.code) == (422, "VALIDATION_ERROR")
+    (told,) = answer.json["errors"]
+    assert told == answer.json["detail"]
+    assert told.startswith(key)
+    assert valid in told
+
+
+def test_everything_that_a_check_needs_is_asked_for_at_once(busy: Ended) -> None:
+    answer = change(busy.base, {}, "/agents/current/risk/check", "POST")
+    assert sorted(answer.json["errors"]) == ["pair: is missing", "side: is missing", "size: is missing"]
+
+
+def test_what_is_not_watched_would_not_be_entered_but_would_be_left(changeable: Ended) -> None:
+    change(changeable.base, ["LTC/USDT"], "/agents/current/watchlist", "PUT")
+    try:
+        answer = checked(changeable, pair="ETH/USDT")
+        assert (answer.status, answer.code) == (422, "VALIDATION_ERROR")
+        assert answer.json["detail"] == "pair = 'ETH/USDT': not on the watchlist (LTC/USDT), so it is not entered"
+        assert checked(changeable, pair="LTC/USDT").status == 200
+        assert checked(changeable, pair="ETH/USDT", side="sell").json["passes"] is True
+    finally:
+        change(changeable.base, list(PAIRS), "/agents/current/watchlist", "PUT")
+
+
+# --- what a strategy may be made of
+
+
+def test_the_indicators_are_listed_with_parameters_operators_and_an_example(busy: Ended) -> None:
+    answer = busy.client.get("/indicators")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.json() == json.loads(json.dumps(indicators_document()))
+    assert {"rsi", "ema_cross", "bollinger", "series"} <= {indicator["name"] for indicator in answer.json()}
+
+
+def test_the_strategys_schema_is_served_as_a_schema(busy: Ended) -> None:
+    answer = busy.client.get("/strategy.schema.json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/schema+json")
+    assert answer.json() == json.loads(json.dumps(strategy_schema()))
+    jsonschema.validators.validator_for(answer.json()).check_schema(answer.json())
+    jsonschema.validate(config_of(busy)["strategy"]["spec"], answer.json())
+
+
 # --- before the log has been read, and while the board is behind it
 
 
@@ -751,13 +985,15 @@ def young(tmp_path: Path) -> Iterator[Door]:
         agent="seed",
         log_id="log_test",
         market={"kind": "replay"},
-        pairs=PAIRS,
+        offer=Offer(PAIRS),
         board=Board(),
         reader=LogReader(path),
         reading=in_line,
         tower=cast(Tower, tower),
         stopping=trio.Event(),
         clock=lambda _: "2024-01-01T00:00:00.000Z",
+        backtests=Backtests(tmp_path / "backtests", lambda: "2024-01-01T00:00:00.000Z"),
+        market_settings=MarketSettings(),
     )
     yield door
     door.reader.close()
@@ -771,6 +1007,11 @@ async def test_while_the_log_is_read_every_answer_asks_for_patience(young: Door,
     assert (await answer.get_json(force=True))["code"] == "STARTING"
 
 
+async def test_while_the_log_is_read_nothing_is_checked(young: Door) -> None:
+    answer = await make_app(young).test_client().post("/agents/seed/risk/check", json=BUY)
+    assert (answer.status_code, (await answer.get_json(force=True))["code"]) == (503, "STARTING")
+
+
 async def test_a_full_disk_is_told_by_readyz_and_the_agent_while_reads_go_on(young: Door) -> None:
     show(young, *ROWS)
     young.board.ready.set()
@@ -781,6 +1022,9 @@ async def test_a_full_disk_is_told_by_readyz_and_the_agent_while_reads_go_on(you
     agent = await (await client.get("/agents/seed")).get_json()
     assert agent["outage"] == {"what": "disk", "reason": "no space left on device"}
     assert len(await (await client.get("/agents/seed/equity")).get_json()) == 2
+    checked = await (await client.post("/agents/seed/risk/check", json=BUY)).get_json()
+    assert (checked["passes"], misses(checked, CHECKED)) == (True, [])
+    assert (await (await client.get("/agents/seed/funnel")).get_json())["signals"] == 0
 
 
 async def test_the_position_of_a_list_is_one_that_the_stream_takes(young: Door) -> None:
@@ -805,7 +1049,10 @@ SETTINGS = settings(
 ESCAPED = st.binary(max_size=6).map(quote)
 PLAIN = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="#"), max_size=12)
 PIECES = st.lists(PLAIN | ESCAPED, max_size=4).map("".join)
-NAMES = st.sampled_from(["limit", "cursor", "from", "to", "interval", "type", "tag", "q", "phase", "since"]) | PIECES
+NAMES = (
+    st.sampled_from(["limit", "cursor", "from", "to", "interval", "type", "tag", "q", "phase", "since", "pair"])
+    | PIECES
+)
 VALUES = (
     st.sampled_from(["5", "1.2", "2024-03-05", "1d", "paper", "EXECUTED", "9" * 18, "%00", "%ff", "%ED%A0%80"]) | PIECES
 )
@@ -816,7 +1063,7 @@ PATHS = (
 )
 METHODS = st.sampled_from(["GET", "GET", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
 KEYS = st.sampled_from(
-    ["risk", "preset", "watchlist", "strategy", "spec", "signals", "entry", "all_of", "paper", "quotes"]
+    ["risk", "preset", "watchlist", "strategy", "spec", "signals", "entry", "all_of", "paper", "quotes", "pairs"]
 )
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8)
@@ -847,6 +1094,17 @@ def test_no_address_makes_the_daemon_fail(busy: Ended, method: str, path: str, q
 def test_no_document_makes_the_daemon_fail(changeable: Ended, document: Any, put: bool) -> None:
     path, method = ("/agents/current/watchlist", "PUT") if put else ("/agents/current/config", "PATCH")
     assert_in_order(change(changeable.base, document, path, method))
+
+
+ORDERS = st.fixed_dictionaries(
+    {}, optional={"pair": st.sampled_from(PAIRS) | DOCS, "side": st.sampled_from(["buy", "sell"]) | DOCS, "size": DOCS}
+)
+
+
+@SETTINGS
+@given(document=ORDERS | DOCS)
+def test_no_question_makes_the_daemon_fail(busy: Ended, document: Any) -> None:
+    assert_in_order(change(busy.base, document, "/agents/current/risk/check", "POST"))
 
 
 @SETTINGS
