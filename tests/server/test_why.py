@@ -48,7 +48,8 @@ from protocol.settings import AgentConfig, StrategyConfig
 from protocol.strategy import AnyOrAll, Condition, Signals, StrategyParams, StrategySpec
 from protocol.times import to_millis, to_wire
 from server.funnel import gate_of
-from server.why import explained, needed, told
+from server.why import explained, needed
+from server.why_told import told
 from tests.actors.logs import decisions, run_whole
 from tests.actors.seeded import run_seeded
 from tests.server.clients import forestay
