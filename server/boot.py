@@ -127,7 +127,7 @@ def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Announce:
     return Announce("STARTED", (kind,), text, {"version": version("forestay"), "market": kind})
 
 
-def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> Market:
+def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> ReplayMarket | DemoMarket:
     """The market of the settings; a demo without a seed has the log's, or draws one."""
     if settings.kind == "demo" and (settings.replay or settings.reference or settings.series):
         raise UserError(

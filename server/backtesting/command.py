@@ -58,7 +58,7 @@ def backtest(asked: Asked, settings: Settings) -> None:
     with ExitStack() as open_files:
         sink = open_files.enter_context(_events(asked.events)) if asked.events else (lambda _: None)
         watch = open_files.enter_context(_progress_bar())
-        parts = run(plan, market, sink=sink, watch=watch)  # type: ignore[arg-type]
+        parts = run(plan, market, sink=sink, watch=watch)
     if asked.html is not None:
         _write(asked.html, report(f"{plan.config.strategy.spec.name} on {', '.join(market.pairs)}", parts))
     click.echo(to_json(as_plain(parts)).decode() if asked.as_json else table(parts))

@@ -51,7 +51,7 @@ def main(source: IO[bytes], out: IO[bytes]) -> None:
 
     try:
         job = from_plain(from_json(source.read()), Job)
-        parts = run(job.plan, make_market(job.market, None), watch=_now_and_then(say))  # type: ignore[arg-type]
+        parts = run(job.plan, make_market(job.market, None), watch=_now_and_then(say))
         say(result=as_plain(parts))
     except UserError as error:
         say(error=str(error))
