@@ -45,13 +45,15 @@ def evaluate(state: RiskState) -> Evaluation:
     Days are of market time since the run began. The window is a minimum: it extends until all criteria hold, or a max
     drawdown breach ends the run.
     """
-    run, config = state.run, state.settings.evaluation
+    run, config, fallen = state.run, state.settings.evaluation, state.paper.drawdown
+    if run.failed and state.blocked is not None:  # what ended the run stays its record, whatever came after it
+        fallen = max(fallen, state.blocked.measured)
     elapsed = max(state.marked_at - run.started_at, timedelta()) / timedelta(days=1)
     objectives = criteria(
         run.expectancy,
         run.closed_trades,
         config.trade_floor,
-        state.paper.drawdown,
+        fallen,
         state.settings.risk.max_drawdown_pct * PCT,
     )
     window_over = elapsed >= config.eval_window_days
@@ -98,7 +100,7 @@ def limits(state: RiskState, book: Book) -> tuple[Objective, ...]:
     risk, gauge = state.settings.risk, state.shown
     largest = max((book.worth(pair) for pair in book.positions), default=ZERO)
     share = largest / book.equity if book.equity > 0 else ZERO
-    exposure, open_now = risk.per_pair_exposure_pct * PCT, len(book.positions)
+    exposure, open_now = risk.per_pair_exposure_pct * PCT, len(taken(book))
     return (
         ceiling("daily_drawdown", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT),
         ceiling("max_drawdown", gauge.drawdown, risk.max_drawdown_pct * PCT),
@@ -108,6 +110,11 @@ def limits(state: RiskState, book: Book) -> tuple[Objective, ...]:
             "per_pair_exposure", booked(share), exposure, share <= exposure, booked((exposure - share) / exposure)
         ),
     )  # fmt: skip
+
+
+def taken(book: Book) -> set[str]:
+    """The pairs that take a place: open positions, and entries that wait for their fill."""
+    return {*book.positions, *(placed.order.pair for placed in book.entering)}
 
 
 def _count(rule: str, current: int, limit: int, *, full: bool = False) -> Objective:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from actors.risk_engine.evaluation import evaluate
-from actors.risk_engine.rules import breach_entry, lifted_rows, status_rows
+from actors.risk_engine.rules import lifted_rows, status_rows
 from actors.risk_engine.state import RiskState
 from protocol.errors import Refusal
 from protocol.events import Breach, Demotion, JournalEntry, Marked, Promotion, Row
 from protocol.lifecycle import Trigger, move
-from protocol.money import PCT, pct, usdt
+from protocol.money import PCT, booked, pct, usdt
 from protocol.orders import named
 from protocol.times import next_midnight, to_wire
 
@@ -63,17 +64,18 @@ def _demoted(
 ) -> tuple[Row, ...]:
     until = next_midnight(at) if breach == "daily" else None
     ref = named("jrn", at, "demotion", rule)
+    reached = f"The live book's drawdown limit is reached ({rule}): {pct(measured)}, the limit is {pct(limit)}."
     lock = f"until {to_wire(until)}" if until else "until a person re-approves it"
     text = (
         f"Demoted to paper: the live book fell {pct(measured)}, the limit of {rule} is {pct(limit)}. Live positions "
         f"are sold for USDT. Promotion is locked {lock}."
     )
-    data = {"rule": rule, "breach": breach, "measured": measured, "limit": limit,
-            "locked_until": to_wire(until) if until else None}  # fmt: skip
+    data: dict[str, Any] = {"rule": rule, "breach": breach, "measured": booked(measured), "limit": limit}
+    locked = {"locked_until": to_wire(until) if until else None}
     change, event = status_rows(state, "breached", at, f"{rule} was breached: {pct(measured)} of {pct(limit)}")
     return (
-        breach_entry(at, rule, breach, measured, limit),
-        JournalEntry(at, ref, "DEMOTION", (rule, breach), text, data),
+        JournalEntry(at, named("jrn", at, "breach", rule, "live"), "RISK_BREACH", (rule, breach), reached, data),
+        JournalEntry(at, ref, "DEMOTION", (rule, breach), text, {**data, **locked}),
         change,
         Demotion(at, rule, breach, until, ref),
         event,

@@ -10,12 +10,12 @@ from typing import Any, Final
 from attrs import frozen
 
 from actors.executor.book import Book
-from actors.risk_engine.evaluation import eligible, evaluate
+from actors.risk_engine.evaluation import eligible, evaluate, taken
 from actors.risk_engine.state import Block, Gauge, RiskState, evolve
 from protocol.errors import Refusal
-from protocol.events import JournalEntry, LockLifted, RiskVeto, Row, RunFailed, RunStarted, StatusChange
+from protocol.events import Breach, JournalEntry, LockLifted, RiskVeto, Row, RunFailed, RunStarted, StatusChange
 from protocol.lifecycle import Trigger, move
-from protocol.money import PCT, booked, pct, usdt
+from protocol.money import PCT, ZERO, booked, pct, usdt
 from protocol.orders import Order, entry_ref, named
 from protocol.times import next_midnight, to_wire
 
@@ -64,10 +64,15 @@ def checks(state: RiskState, order: Order, book: Book, at: datetime) -> list[Che
 
 
 def _max_drawdown(entry: Entry) -> Check:
-    """From the risk peak. Reached once, it ends the run, and entries wait for the next UTC midnight."""
-    block = entry.state.blocked if entry.book.phase == "paper" else None
+    """From the risk peak. Reached once in paper, it ends the run, and entries wait for the next UTC midnight; in live
+    it demotes at the next mark, and no entry slips in before."""
+    fallen, limit = entry.gauge.drawdown, entry.state.settings.risk.max_drawdown_pct * PCT
+    if entry.book.phase == "live":
+        reason = f"the live book is {pct(fallen)} below its peak, the limit is {pct(limit)}"
+        return _measured("max_drawdown", fallen, limit, reason if fallen >= limit else None)
+    block = entry.state.blocked
     if block is None or entry.at >= block.until:
-        return _below("max_drawdown", entry.gauge.drawdown, entry.state.settings.risk.max_drawdown_pct * PCT)
+        return _measured("max_drawdown", fallen, limit)
     reason = (
         f"a run fell {pct(block.measured)} from its peak, its limit was {pct(block.limit)}; entries wait until "
         f"{to_wire(block.until)}"
@@ -77,18 +82,15 @@ def _max_drawdown(entry: Entry) -> Check:
 
 def _daily_drawdown(entry: Entry) -> Check:
     """From the UTC day's opening equity. Reached once, entries wait for the next UTC midnight."""
-    gauge, limit = entry.gauge, entry.state.settings.risk.daily_drawdown_pct * PCT
-    if entry.at.date() != gauge.day:
-        return _below("daily_drawdown", Decimal(0), limit)
-    if not gauge.daily_breached:
-        return _below("daily_drawdown", gauge.daily_drawdown, limit)
-    until = next_midnight(entry.at)
+    gauge, block = entry.gauge, entry.gauge.daily_breach
+    now = gauge.daily_drawdown if entry.at.date() == gauge.day else ZERO
+    if block is None or entry.at >= block.until:
+        return _measured("daily_drawdown", now, entry.state.settings.risk.daily_drawdown_pct * PCT)
     reason = (
-        f"today's drawdown reached its limit of {pct(limit)} (now {pct(gauge.daily_drawdown)}); entries wait until "
-        f"{to_wire(until)}"
+        f"today's drawdown reached {pct(block.measured)} (now {pct(now)}), its limit was {pct(block.limit)}; entries "
+        f"wait until {to_wire(block.until)}"
     )
-    measured = booked(gauge.daily_drawdown)
-    return Check("daily_drawdown", measured, limit, reason, _headroom(measured, limit), until)
+    return _blocked("daily_drawdown", block, reason)
 
 
 def _streak_limit(entry: Entry) -> Check:
@@ -119,9 +121,9 @@ def _stale_market(entry: Entry) -> Check:
 def _max_concurrent(entry: Entry) -> Check:
     """Open positions, entries that wait for their fill included."""
     limit = entry.state.settings.strategy.spec.params.max_concurrent
-    taken = sorted({*entry.book.positions, *(placed.order.pair for placed in entry.book.entering)})
-    reason = f"{len(taken)} of at most {limit} positions are open ({', '.join(taken)})" if len(taken) >= limit else None
-    return Check("max_concurrent", Decimal(len(taken)), Decimal(limit), reason, None)
+    pairs = sorted(taken(entry.book))
+    reason = f"{len(pairs)} of at most {limit} positions are open ({', '.join(pairs)})" if len(pairs) >= limit else None
+    return Check("max_concurrent", Decimal(len(pairs)), Decimal(limit), reason, None)
 
 
 def _per_pair_exposure(entry: Entry) -> Check:
@@ -129,7 +131,7 @@ def _per_pair_exposure(entry: Entry) -> Check:
     book, pair, limit = entry.book, entry.order.pair, entry.state.settings.risk.per_pair_exposure_pct * PCT
     share = (book.worth(pair) + entry.order.size_usdt) / book.equity if book.equity > 0 else Decimal(1)
     reason = f"{pair} would be {pct(share)} of equity, the limit is {pct(limit)}" if share > limit else None
-    return Check("per_pair_exposure", booked(share), limit, reason, _headroom(share, limit))
+    return _measured("per_pair_exposure", share, limit, reason)
 
 
 def _insufficient_funds(entry: Entry) -> Check:
@@ -152,9 +154,8 @@ RULES: Final[tuple[Rule, ...]] = (
 )
 
 
-def _below(rule: str, measured: Decimal, limit: Decimal) -> Check:
-    """A limit that is only ever reached at a mark."""
-    return Check(rule, booked(measured), limit, None, _headroom(measured, limit))
+def _measured(rule: str, measured: Decimal, limit: Decimal, reason: str | None = None) -> Check:
+    return Check(rule, booked(measured), limit, reason, _headroom(measured, limit))
 
 
 def _blocked(rule: str, block: Block, reason: str) -> Check:
@@ -185,13 +186,15 @@ def assess(before: RiskState, after: RiskState, at: datetime) -> tuple[Row, ...]
     runs out, the status follows the evaluation. `before` is the state as of the previous round."""
     rows: list[Row] = []
     run, risk, gauge = after.run, after.settings.risk, after.paper
-    if gauge.daily_breached and not (before.paper.daily_breached and before.paper.day == gauge.day):
-        rows.append(breach_entry(at, "daily_drawdown", "daily", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT))
+    daily = gauge.daily_breach
+    if daily is not None and daily != before.paper.daily_breach:
+        rows.append(_breach_entry(at, "daily_drawdown", "daily", daily))
     if not run.failed:
         limit = risk.max_drawdown_pct * PCT
         if gauge is not before.paper and not risk.off and gauge.drawdown >= limit:
-            rows.append(breach_entry(at, "max_drawdown", "max", gauge.drawdown, limit))
-            rows.append(RunFailed(at, next_midnight(at), booked(gauge.drawdown), limit))
+            block = Block(next_midnight(at), booked(gauge.drawdown), limit)
+            rows.append(_breach_entry(at, "max_drawdown", "max", block))
+            rows.append(RunFailed(at, block.until, block.measured, block.limit))
     elif after.blocked is None or at >= after.blocked.until:
         rows.append(RunStarted(at, after.version, gauge.equity))
     for row in rows:
@@ -262,11 +265,12 @@ def _why(state: RiskState, trigger: Trigger) -> str:
     return f"a criterion was lost: {missed or found.state}"
 
 
-def breach_entry(at: datetime, rule: str, breach: str, measured: Decimal, limit: Decimal) -> JournalEntry:
-    until = next_midnight(at)
+def _breach_entry(at: datetime, rule: str, breach: Breach, block: Block) -> JournalEntry:
+    """Of the paper book; what a breach of the live one leads to is a demotion."""
+    until = to_wire(block.until)
     text = (
-        f"Drawdown limit reached ({rule}): {pct(measured)}, the limit is {pct(limit)}. "
-        f"No entries until {to_wire(until)}."
+        f"Drawdown limit reached ({rule}): {pct(block.measured)}, the limit is {pct(block.limit)}. "
+        f"No entries until {until}."
     )
-    data = {"rule": rule, "breach": breach, "measured": booked(measured), "limit": limit, "until": to_wire(until)}
+    data = {"rule": rule, "breach": breach, "measured": block.measured, "limit": block.limit, "until": until}
     return JournalEntry(at, named("jrn", at, "breach", rule), "RISK_BREACH", (rule, breach), text, data)

@@ -23,8 +23,9 @@ from protocol.events import (
     StatusChange,
     Trade,
 )
-from protocol.money import PCT, ZERO
+from protocol.money import PCT, ZERO, booked
 from protocol.settings import AgentConfig, RiskConfig
+from protocol.times import next_midnight
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -44,7 +45,8 @@ class Gauge:
 
     `peak` is the highest equity ever, `risk_peak` the one that the rule `max_drawdown` measures from: it restarts with
     a new evaluation run (paper) or a re-approval (live). `opening` is the day's: equity at the last mark before 00:00
-    UTC. A losing streak leaves a `cooldown`; a win does not shorten it.
+    UTC. Reaching the daily limit leaves a `daily_breach`, which a recovery does not undo, and a losing streak a
+    `cooldown`, which a win does not shorten.
 
     >>> gauge = Gauge.opened(Decimal(1000))
     >>> gauge.peak, gauge.drawdown
@@ -56,7 +58,7 @@ class Gauge:
     risk_peak: Decimal = ZERO
     day: date = date(1970, 1, 1)
     opening: Decimal = ZERO
-    daily_breached: bool = False
+    daily_breach: Block | None = None
     streak: int = 0
     cooldown: Block | None = None
 
@@ -123,7 +125,7 @@ class RiskState:
     status: Status = "PAPER"
     version: int = 0
     config: AgentConfig | None = None
-    marked_at: datetime = _NEVER
+    marked_at: datetime = _NEVER  # the last settled round: each one marks the paper book
     paper: Gauge = Gauge()
     live: Gauge | None = None
     run: Run = field(default=Run(0, _NEVER))
@@ -198,14 +200,12 @@ def traded(state: RiskState, trades: Iterable[Trade]) -> RiskState:
 
 
 def _marked(state: RiskState, mark: Marked) -> RiskState:
-    settings = state.settings
-    # What was measured under another config is measured again.
-    same_config = state.marked_at > state.run.started_at
-    paper, live = state.paper, state.live
+    risk, live = state.settings.risk, state.live
     if mark.phase == "live":
-        live = measured(live or Gauge.opened(mark.equity, mark.ts.date()), mark, settings.risk, same_config)
-    else:
-        paper = measured(paper, mark, settings.risk, same_config)
+        opened = live or Gauge.opened(mark.equity, mark.ts.date())
+        return changed(state, live=measured(opened, mark, risk, same_config=False))
+    # What was measured under another config is measured again.
+    paper = measured(state.paper, mark, risk, same_config=state.marked_at > state.run.started_at)
     return RiskState(
         state.status, state.version, state.config, mark.ts, paper, live, state.run, state.blocked, state.lock
     )
@@ -219,16 +219,22 @@ def measured(gauge: Gauge, mark: Marked, risk: RiskConfig, same_config: bool) ->
         return gauge
     new_day = today != gauge.day
     opening = gauge.equity if new_day else gauge.opening
-    fallen = not risk.off and drawdown(opening, equity) >= risk.daily_drawdown_pct * PCT
+    breach, fallen, limit = gauge.daily_breach, drawdown(opening, equity), risk.daily_drawdown_pct * PCT
+    if new_day or breach is None:
+        reached = fallen >= limit and not risk.off
+        breach = Block(next_midnight(mark.ts), booked(fallen), limit) if reached else None
+    streak, cooldown = (0, None) if cooled else (gauge.streak, cooldown)
+    if cooldown is None and streak >= risk.max_consecutive_losses and not risk.off:  # the limit was tightened since
+        cooldown = _cooldown(mark.ts, streak, risk)
     return Gauge(
         equity,
         max(gauge.peak, equity),
         max(gauge.risk_peak, equity),
         today,
         opening,
-        fallen or (gauge.daily_breached and not new_day),
-        0 if cooled else gauge.streak,
-        None if cooled else cooldown,
+        breach,
+        streak,
+        cooldown,
     )
 
 
@@ -239,13 +245,17 @@ def _closed(state: RiskState, trade: Trade, pnl: Decimal) -> RiskState:
     before, cooldown = (0, None) if cooled else (gauge.streak, cooldown)
     streak = 0 if pnl > 0 else before + 1
     if not risk.off and streak >= risk.max_consecutive_losses:
-        until = max(trade.ts + timedelta(hours=risk.cooldown_hours), cooldown.until if cooldown else trade.ts)
-        cooldown = Block(until, Decimal(streak), Decimal(risk.max_consecutive_losses))
+        fresh = _cooldown(trade.ts, streak, risk)
+        cooldown = changed(fresh, until=max(fresh.until, cooldown.until)) if cooldown else fresh
     gauge = changed(gauge, streak=streak, cooldown=cooldown)
     if trade.phase == "live":
         return changed(state, live=gauge)
     run = changed(state.run, closed_trades=state.run.closed_trades + 1, pnl=state.run.pnl + pnl)
     return changed(state, run=run, paper=gauge)
+
+
+def _cooldown(at: datetime, streak: int, risk: RiskConfig) -> Block:
+    return Block(at + timedelta(hours=risk.cooldown_hours), Decimal(streak), Decimal(risk.max_consecutive_losses))
 
 
 def _lifted(state: RiskState) -> RiskState:

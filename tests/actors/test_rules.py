@@ -288,7 +288,7 @@ def test_the_first_rule_that_objects_answers() -> None:
     lifts: list[dict[str, Any]] = [
         {},
         {"blocked": None},
-        {"daily_breached": False},
+        {"daily_breach": None},
         {"cooldown": None},
     ]
     for lift in lifts:
