@@ -63,6 +63,7 @@ def floors(house: House) -> list[Floor]:
             halted,
             journal=desk.address("Journal"),
             strategist=desk.address("Strategist"),
+            broadcaster=desk.address("Broadcaster"),
         )
 
     return [

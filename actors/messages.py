@@ -13,7 +13,7 @@ from actors.journal.store import Checkpoint
 from actors.risk_engine.state import RiskState
 from actors.tower import Ask
 from actors.turn import Turn
-from protocol.errors import Outage, Refusal
+from protocol.errors import Outage, Outside, Refusal
 from protocol.events import EntryType, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
 from protocol.market import Round, Tick
 from protocol.orders import Order, Quote, named
@@ -80,9 +80,10 @@ class Committed:
 
 
 @frozen
-class DiskChanged:
-    """The disk stopped taking writes, or (None) takes them again."""
+class OutageChanged:
+    """What the agent stands on (the disk, the market) does not work right now, or (None) works again."""
 
+    what: Outside
     outage: Outage | None
 
 
@@ -204,8 +205,13 @@ class ChangeConfig(Ask[Outage | Refusal | int]):
 
 
 @frozen
-class Announce(Ask[Outage | None]):
-    """One journal entry in a turn of its own, at log time."""
+class TellNotes(Ask[Outage | None]):
+    """Journal what the process has noted of its own life and the log does not hold yet."""
+
+
+@frozen
+class Note:
+    """What a process says of its own life: one journal entry, at log time."""
 
     type: EntryType
     tags: tuple[str, ...]
@@ -213,7 +219,7 @@ class Announce(Ask[Outage | None]):
     data: dict[str, Any]
 
     def entry(self, ts: datetime, number: int) -> JournalEntry:
-        """The entry; `number` tells apart what is announced at one log time."""
+        """The entry; `number` tells apart what is told at one log time."""
         return JournalEntry(ts, named("jrn", ts, self.type, str(number)), self.type, self.tags, self.text, self.data)
 
 

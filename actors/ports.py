@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from protocol.errors import Outage
 from protocol.market import Round
 
 T = TypeVar("T")
@@ -53,5 +54,6 @@ class Market(Protocol):
     def interval(self) -> timedelta:
         """The longest time between two candles of a pair that no gap lies between."""
 
-    async def next_round(self, cursor: Any | None, /) -> Round | None:
-        """The first round after `cursor` (None: from the beginning), or None where the market ends."""
+    async def next_round(self, cursor: Any | None, /) -> Round | Outage | None:
+        """The first round after `cursor` (None: from the beginning), None where the market ends, or an Outage where it
+        cannot say now; it is asked again."""

@@ -6,6 +6,9 @@ ask the older, so no cycle of waiting can be built); and, reversed, the order of
 
 A mailbox outlives the actor that reads it, so what is queued stays, in order. The message that an actor dies of is
 settled as `Died` at once and never read again. Telling never blocks: a full mailbox raises in the sender.
+
+An actor that neither answers nor dies is ended by the watch. As waiting goes only downward, the oldest silent floor
+waits for nobody in the tower: it is the one that is stuck, whoever else is silent because of it.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ R = TypeVar("R")
 log = logging.getLogger("forestay.tower")
 
 HEARTBEAT_SECONDS = 1.0
-ASK_SECONDS = 30.0
+STUCK_SECONDS = 10.0
+ASK_SECONDS = 30.0  # longer than a stuck floor is let be, so that it falls and not the ones that wait for it
 BURST = 64
 
 
@@ -54,6 +58,10 @@ class Meltdown(Exception):
     """More deaths within the window than restarting can be trusted to cure."""
 
 
+class Stuck(Exception):
+    """An actor handled one message for longer than STUCK_SECONDS."""
+
+
 class Actor:
     """What stands on a floor. Subclasses are thin: observe, decide by a pure function, append, act."""
 
@@ -66,6 +74,9 @@ class Actor:
 
     async def work(self) -> None:
         """What the actor does besides answering; may return. An exception ends this incarnation."""
+
+    def close(self) -> None:
+        """Let go of what this incarnation holds, however it ended. Must not wait."""
 
 
 @define(eq=False)
@@ -150,7 +161,8 @@ class Desk:
 
 
 class Tower:
-    """Runs the floors until cancelled. Raises Meltdown once more than `deaths_allowed` fell within `window` seconds.
+    """Runs the floors until cancelled. Raises Meltdown once more than `deaths_allowed` fell within `window` seconds,
+    and a death's cause itself where it is one of `incurable`, which no restart cures.
 
     `on_fall(name, cause)` is told of each death before the floor is opened again; it must not block.
     """
@@ -160,14 +172,19 @@ class Tower:
         floors: Sequence[Floor],
         *,
         on_fall: Callable[[str, BaseException], None] = lambda _, __: None,
+        incurable: tuple[type[Exception], ...] = (),
         deaths_allowed: int = 5,
         window: float = 60.0,
     ) -> None:
         self._floors = tuple(floors)
         self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
         self._beats = [0.0] * len(self._floors)
+        self._reading: list[trio.CancelScope | None] = [None] * len(self._floors)  # of the floors that read messages
         self._deaths: deque[float] = deque()
         self._on_fall = on_fall
+        self._incurable = incurable
+        self._ends: tuple[type[Exception], ...] = (Meltdown, *incurable)
+        self._at_hand: list[Any] = [None] * len(self._floors)  # the message read last
         self._deaths_allowed = deaths_allowed
         self._window = window
         self._read = 0
@@ -194,16 +211,16 @@ class Tower:
         return trio.current_time() - min(self._beats)
 
     async def run(self) -> None:
-        melted: BaseException | None = None
+        end: BaseException | None = None
         self._beats = [trio.current_time()] * len(self._floors)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._keep_time)
                 nursery.start_soon(self._stand, 0)
-        except* Meltdown as group:
-            melted = _leaf(group)
-        if melted is not None:
-            raise melted
+        except* self._ends as group:
+            end = _leaf(group)
+        if end is not None:
+            raise end
 
     async def _stand(self, index: int) -> None:
         """Keep this floor and all younger ones standing."""
@@ -241,24 +258,36 @@ class Tower:
             younger.cancel()
 
     async def _incarnate(self, index: int, restored: trio.Event) -> None:
-        floor, inbox = self._floors[index], self._boxes[index][1]
+        floor = self._floors[index]
+        self._beats[index] = trio.current_time()
         actor = floor.open(Desk(self, index))
-        async with trio.open_nursery() as nursery:
+        try:
+            async with trio.open_nursery() as nursery:
+                await actor.restore()
+                nursery.start_soon(actor.work)
+                restored.set()
+                self._reading[index] = nursery.cancel_scope
+                await self._read_on(index, actor)
+        finally:
+            self._reading[index] = None
+            actor.close()
+        raise Stuck(f"{floor.name} was not done with a {type(self._at_hand[index]).__name__} in {STUCK_SECONDS:.0f} s")
+
+    async def _read_on(self, index: int, actor: Actor) -> None:
+        """Message after message, until one of them kills or the watch ends it."""
+        inbox = self._boxes[index][1]
+        while True:
+            envelope = await self._next(inbox)
             self._beats[index] = trio.current_time()
-            await actor.restore()
-            nursery.start_soon(actor.work)
-            restored.set()
-            while True:
-                envelope = await self._next(inbox)
-                self._beats[index] = trio.current_time()
-                if envelope is _PING:
-                    continue
-                try:
-                    answer = await actor.receive(envelope.message)
-                except BaseException:
-                    envelope.settle(outcome.Error(Died(floor.name)))
-                    raise
-                envelope.settle(outcome.Value(answer))
+            if envelope is _PING:
+                continue
+            self._at_hand[index] = envelope.message
+            try:
+                answer = await actor.receive(envelope.message)
+            except BaseException:
+                envelope.settle(outcome.Error(Died(self._floors[index].name)))
+                raise
+            envelope.settle(outcome.Value(answer))
 
     async def _next(self, inbox: trio.MemoryReceiveChannel[_Envelope]) -> _Envelope:
         """The next message. A burst is read without yielding between its messages, but for every BURST-th."""
@@ -273,6 +302,8 @@ class Tower:
         self.whole = False
         log.error("%s died of %s and is restarted", name, type(cause).__name__, exc_info=cause)
         self.restarts[name] += 1
+        if isinstance(cause, self._incurable):
+            raise cause
         now = trio.current_time()
         self._deaths.append(now)
         while self._deaths[0] < now - self._window:
@@ -282,13 +313,18 @@ class Tower:
         self._on_fall(name, cause)
 
     async def _keep_time(self) -> None:
-        """Ping every floor, so that a silent one is seen, and end the asks whose deadline has passed."""
+        """Ping every floor, so that a silent one is seen, end the oldest one that is stuck, and the asks whose deadline
+        has passed."""
         while True:
             await trio.sleep(HEARTBEAT_SECONDS)
             for outbox, _ in self._boxes:
                 if not outbox.statistics().current_buffer_used:  # what waits there shows life as well as a ping
                     outbox.send_nowait(_PING)
             now = trio.current_time()
+            for reading, beat in zip(self._reading, self._beats, strict=True):
+                if reading is not None and now - beat > STUCK_SECONDS:
+                    reading.cancel()
+                    break
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))
 

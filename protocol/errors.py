@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from attrs import Factory, frozen
 
@@ -16,11 +16,14 @@ class Refusal:
     data: dict[str, Any] = Factory(dict)
 
 
+Outside = Literal["disk", "market"]
+
+
 @frozen
 class Outage:
-    """Something outside does not work right now (a disk, a venue). A state to show and to come out of, no death."""
+    """Something outside does not work right now. A state to show and to come out of, no death."""
 
-    what: str
+    what: Outside
     reason: str
 
 

@@ -20,7 +20,7 @@ from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
 from actors.market_feed.series import open_series
-from actors.messages import Announce
+from actors.messages import Note
 from actors.ports import Market
 from protocol.codec import decode_row
 from protocol.errors import UserError
@@ -69,7 +69,7 @@ def only_daemon(folder: Path) -> Iterator[None]:
 
 
 def boot(settings: Settings) -> Booted:
-    """Open or create the log and hold the settings against it. Raises UserError."""
+    """Open or create the log and hold the settings against it. Raises UserError, and Damaged."""
     path = Path(settings.machine.data_dir) / FILE_NAME
     try:
         store = LogStore(path, log_id="log_" + secrets.token_hex(8))
@@ -81,7 +81,9 @@ def boot(settings: Settings) -> Booted:
         first = [decode_row(body) for _, body in reader.bodies(0, (Genesis.kind, ConfigAdopted.kind), 2)]
         current = decode_row(reader.configs()[-1][1]) if first else None
         reader.close()
-    except (apsw.Error, Damaged, ValueError, KeyError) as error:
+    except Damaged:
+        raise
+    except (apsw.Error, ValueError, KeyError) as error:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
         market = make_market(settings.machine.market, None)
@@ -121,10 +123,10 @@ def findable(settings: MarketSettings, pinned: dict[str, Any]) -> MarketSettings
     )
 
 
-def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Announce:
+def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Note:
     """What a run says first."""
     text = f"Started: {agent} trades {', '.join(pairs)} on paper ({kind} market)."
-    return Announce("STARTED", (kind,), text, {"version": version("forestay"), "market": kind})
+    return Note("STARTED", (kind,), text, {"version": version("forestay"), "market": kind})
 
 
 def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> ReplayMarket | DemoMarket:

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,13 +16,13 @@ from typing import Final
 import click
 import trio
 
+from actors.agent import Agent
 from actors.broadcaster.board import Board
-from actors.floors import House, floors
-from actors.journal.store import LogReader
-from actors.messages import Announce, Flush, Halt
+from actors.floors import House
+from actors.journal.store import Damaged, LogReader
 from actors.ports import in_threads
 from actors.strategist.actor import Founding
-from actors.tower import Died, MailboxFull, Meltdown, TooLate, Tower
+from actors.tower import Died, MailboxFull, Meltdown, TooLate
 from protocol.errors import UserError
 from protocol.settings import MachineSettings, ServerSettings
 from protocol.times import to_wire
@@ -38,14 +37,19 @@ from server.settings import Offer, Settings, reached_at
 
 log = logging.getLogger("forestay")
 STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
-EXIT_OK, EXIT_MELTDOWN = 0, 70
+EXIT_OK, EXIT_DAMAGED, EXIT_MELTDOWN = 0, 65, 70  # sysexits.h: EX_DATAERR, EX_SOFTWARE
 
 
 def run(settings: Settings, *, exit_at_end: bool) -> int:
-    """Run until a signal, the market's end (with `exit_at_end`) or a meltdown; the exit code. Raises UserError."""
+    """Run until a signal, the market's end (with `exit_at_end`), a meltdown or a damaged log; the exit code. Raises
+    UserError."""
     _check_bind(settings.machine.server)
     with only_daemon(Path(settings.machine.data_dir)):
-        booted = boot(settings)
+        try:
+            booted = boot(settings)
+        except Damaged as error:
+            _quarantine(error)
+            return EXIT_DAMAGED
         gc.freeze()  # what is loaded by now stays; collecting less often is worth a tenth of the speed
         gc.set_threshold(50_000, 20, 100)
         listeners = _listen(settings.machine.server)
@@ -73,7 +77,7 @@ class _Daemon:
         self._reading = in_threads(1)
         self._exit_code = EXIT_OK
         self._backtests = Backtests(Path(settings.data_dir) / "backtests", lambda: _wall_time(0.0))
-        self._tower = Tower(floors(self._house()), on_fall=self._fell)
+        self._alive = Agent(self._house())
 
     def _house(self) -> House:
         founding = Founding(
@@ -81,7 +85,7 @@ class _Daemon:
             self._booted.market.pinned,
             self._booted.market.begins,
             self._booted.config,
-            started(self._settings.agent, self._settings.market.kind, self._booted.market.pairs),
+            [started(self._settings.agent, self._settings.market.kind, self._booted.market.pairs)],
         )
         return House(
             log=self._booted.log,
@@ -106,7 +110,7 @@ class _Daemon:
             board=self._board,
             reader=self._reader,
             reading=self._reading,
-            tower=self._tower,
+            tower=self._alive.tower,
             stopping=self._stop,
             clock=_wall_time,
             backtests=self._backtests,
@@ -133,11 +137,14 @@ class _Daemon:
 
     async def _towering(self) -> None:
         try:
-            await self._tower.run()
+            await self._alive.run()
         except Meltdown as error:
             log.critical("%s: giving up, so that the process is started anew", error)
             self._exit_code = EXIT_MELTDOWN
-            self._ended.set()
+        except Damaged as error:
+            _quarantine(error)
+            self._exit_code = EXIT_DAMAGED
+        self._ended.set()
 
     async def _signals(self, everything: trio.CancelScope) -> None:
         """The first asks for an orderly end, the second ends it."""
@@ -151,26 +158,12 @@ class _Daemon:
         if self._exit_at_end:
             self._ended.set()
 
-    def _fell(self, name: str, cause: BaseException) -> None:
-        """Journal a restart: the class and the place of its cause, never its text, which could hold a secret."""
-        where = "an unknown place"
-        for frame in traceback.extract_tb(cause.__traceback__):
-            if any(f"/{room}/" in frame.filename for room in ("actors", "protocol", "server")):
-                where = f"{Path(frame.filename).parent.name}/{Path(frame.filename).name}:{frame.lineno}"
-        kind = type(cause).__name__
-        text = f"{name} died of {kind} at {where} and was restarted; its state was read back from the log."
-        note = Announce("ACTOR_RESTARTED", (name,), text, {"actor": name, "error": kind, "place": where})
-        try:
-            self._tower.outside().address("Strategist").tell(note)
-        except MailboxFull:
-            log.warning("the restart of %s could not be journaled: the Strategist's mailbox is full", name)
-
     async def _wind_down(self) -> None:
         """Stop taking, finish what is in flight, journal STOPPED, let every client have it, close."""
         with trio.move_on_after(STOP_SECONDS):
             while self._exit_code == EXIT_OK:
                 try:
-                    await self._stop_floors()
+                    await self._stop_agent()
                 except (Died, TooLate, MailboxFull) as error:
                     log.warning("a floor fell while stopping (%s): asked again", error)
                 else:
@@ -181,13 +174,8 @@ class _Daemon:
         with trio.move_on_after(0.5):
             await self._printed.wait()
 
-    async def _stop_floors(self) -> None:
-        await self._tower.standing.wait()
-        desk = self._tower.outside()
-        await desk.address("MarketFeed").ask(Halt())
-        stopped = Announce("STOPPED", (), "Stopped in good order.", {})
-        outage = await desk.address("Strategist").ask(stopped) or await desk.address("Journal").ask(Flush())
-        if outage is not None:
+    async def _stop_agent(self) -> None:
+        if outage := await self._alive.stop():
             log.error("stopping without a STOPPED entry: %s", outage.reason)
             return
         head = await self._reading(self._reader.head)
@@ -213,6 +201,15 @@ class _Daemon:
 def _say(text: str) -> None:
     with suppress(OSError, ValueError):  # a full disk, or a reader that has left: the journal itself is in the log
         click.echo(text)
+
+
+def _quarantine(error: Damaged) -> None:
+    """Said once and loudly. Starting again cannot help, and nothing is written to such a log."""
+    log.critical(
+        "%s. It is left as it is, and nothing trades on it. `forestay journal verify` looks at all of it; restore a "
+        "copy from before, or start afresh with another data_dir.",
+        error,
+    )
 
 
 def _let_go_of_output() -> None:

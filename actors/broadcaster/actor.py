@@ -9,7 +9,7 @@ from actors.broadcaster.board import Board
 from actors.executor.book import FOLDED as BOOK_ROWS
 from actors.executor.book import Book
 from actors.journal.store import MAKER, Checkpoint, LogReader
-from actors.messages import Committed, DiskChanged
+from actors.messages import Committed, OutageChanged
 from actors.ports import Blocking
 from actors.risk_engine.state import FOLDED as RISK_ROWS
 from actors.risk_engine.state import RiskState
@@ -52,8 +52,8 @@ class Broadcaster(Actor):
                 if message.rows[0].row > self._board.row + 1:
                     await self._catch_up()
                 self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
-            case DiskChanged():
-                self._board.outage = message.outage
+            case OutageChanged():
+                self._board.outages[message.what] = message.outage
             case _:
                 raise TypeError(f"the Broadcaster does not take {message!r}")
 

@@ -15,7 +15,7 @@ from actors.executor import book as books
 from actors.executor.book import Book
 from actors.risk_engine import state as risks
 from actors.risk_engine.state import RiskState
-from protocol.errors import Outage
+from protocol.errors import Outage, Outside
 from protocol.events import Row
 
 Committal = tuple[int, int | None, str, Row | None]  # row, seq, frame, and its value where a fold needs it
@@ -31,11 +31,16 @@ class Board:
         self.seq = 0
         self.risk = RiskState()
         self.book = Book()
-        self.outage: Outage | None = None
+        self.outages: dict[Outside, Outage | None] = {}
         self.ready = trio.Event()  # the log has been read to its end once
         self.closed = False  # nothing more will be shown
         self._frames: list[str] = []  # the latest, the last of them `seq`
         self._news = trio.Event()
+
+    @property
+    def outage(self) -> Outage | None:
+        """What does not work now; the disk's first, on which all else waits."""
+        return self.outages.get("disk") or self.outages.get("market")
 
     def begin(self, row: int, seq: int, risk: RiskState, book: Book) -> None:
         """Stand at a checkpoint instead of before the first row."""

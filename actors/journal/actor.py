@@ -19,8 +19,8 @@ from actors.journal.store import DISK_ERRORS, MAKER, Checkpoint, LogStore
 from actors.messages import (
     Append,
     Committed,
-    DiskChanged,
     Flush,
+    OutageChanged,
     ReadCheckpoint,
     ReadHealth,
     ReadRows,
@@ -190,8 +190,7 @@ class Journal(Actor):
         """Open the log anew, however long the disk refuses it."""
         while True:
             try:
-                if hasattr(self, "_store"):
-                    self._store.close()
+                self.close()
                 self._store = await self._blocking(self._open)
             except DISK_ERRORS as error:
                 self._show(Outage("disk", f"the log cannot be opened: {error}"))
@@ -199,11 +198,15 @@ class Journal(Actor):
             else:
                 return
 
+    def close(self) -> None:
+        if hasattr(self, "_store"):
+            self._store.close()
+
     def _show(self, outage: Outage | None) -> None:
         if (outage is None) != (self._outage is None):
             log.warning("%s", outage.reason if outage else "the log can be written again")
         self._outage = outage
         try:
-            self._broadcaster.tell(DiskChanged(outage))
+            self._broadcaster.tell(OutageChanged("disk", outage))
         except MailboxFull:
             log.warning("the Broadcaster is too busy to hear of the disk")

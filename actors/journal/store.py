@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 HAS_TAG: Final = "EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)"
 # The errors by which SQLite says that the disk does not take or give what it should, now.
 DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
+_CHUNK: Final = 2**16  # SQLite writes less than 128 KB at once
 _INSERT: Final = "INSERT INTO log (row, seq, ts, kind, type, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -88,13 +89,18 @@ class LogStore(_Log):
     def __init__(self, path: Path, *, log_id: str, vfs: str | None = None) -> None:
         """Open or create. `log_id` names the log if it is new. Raises one of DISK_ERRORS, or Damaged."""
         self._db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs)
-        self._db.pragma("journal_mode", "wal")
-        self._db.pragma("synchronous", "full")
-        with self._db:
-            self._db.execute(_TABLES)
-            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))
-        self.log_id: str = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get
-        self.head = _head(self._db)
+        try:
+            _write_again(f"{path}-wal", vfs)  # SQLite looks into it at the first statement, not before
+            self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", "full")
+            with self._db:
+                self._db.execute(_TABLES)
+                self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))
+            self.log_id: str = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get
+            self.head = _head(self._db)
+        except BaseException:
+            self._db.close()
+            raise
 
     def append(self, batch: Sequence[Sealed], checkpoint: Checkpoint | None = None, maker: str = "") -> None:
         """Commit the batch whole, on top of exactly the head it was sealed for. Durable on return. Raises ValueError
@@ -169,6 +175,27 @@ class LogReader(_Log):
     def verify(self) -> int:
         """Check the whole chain; how many rows were good. Raises Damaged."""
         return _verify(self._db, 0)
+
+
+def _write_again(wal: str, vfs: str | None) -> None:
+    """Write the WAL over itself and sync it, before anything in it is believed.
+
+    After a failed fsync, a file system may take pages for clean that never reached the disk: they can be read, later
+    syncs pass them over, and a power cut takes them back. What is written anew is dirty anew. Which syncs failed before
+    a process died is not known, so every opening does this.
+    """
+    try:
+        file = apsw.VFSFile(vfs or "", wal, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+    except apsw.CantOpenError:
+        return  # there is none; where the disk is at fault, the log itself cannot be opened either
+    try:
+        size = file.xFileSize()
+        for offset in range(0, size, _CHUNK):
+            file.xWrite(file.xRead(min(_CHUNK, size - offset), offset), offset)
+        if size:
+            file.xSync(apsw.SQLITE_SYNC_NORMAL)
+    finally:
+        file.xClose()
 
 
 def _open(path: Path, flags: int, vfs: str | None) -> apsw.Connection:

@@ -9,21 +9,23 @@ from typing import Any, Final
 
 import trio
 
-from actors.messages import ConductRound, Halt, ReadCursor, ReadHealth, SkipRound
+from actors.messages import ConductRound, Halt, OutageChanged, ReadCursor, ReadHealth, SkipRound
 from actors.ports import Market
-from actors.tower import Actor, Address
+from actors.tower import Actor, Address, MailboxFull
+from protocol.errors import Outage
+from protocol.market import Round
 from protocol.times import to_wire
 
 log = logging.getLogger("forestay.market")
 DEADLY: Final = 3
 OUTAGE_SECONDS: Final = 0.5
+MARKET_SECONDS: Final = 30.0  # for the market to answer in
 
 
 class MarketFeed(Actor):
     """`attempts` counts how often a round was begun, `halted` is set once no further one shall be; both outlive this
     incarnation. A round that has killed DEADLY times is passed over. `speed` is in rounds per second, None for as fast
-    as they settle. `ended` is called once
-    the market has no further round."""
+    as they settle. `ended` is called once the market has no further round."""
 
     def __init__(
         self,
@@ -35,13 +37,16 @@ class MarketFeed(Actor):
         *,
         journal: Address,
         strategist: Address,
+        broadcaster: Address,
     ) -> None:
         self._market = market
-        self._pause = 0.0 if speed is None else 1 / speed
+        self._step = 0.0 if speed is None else 1 / speed
         self._attempts = attempts
         self._ended = ended
         self._journal = journal
         self._strategist = strategist
+        self._broadcaster = broadcaster
+        self._outage: Outage | None = None
         self._halted = halted
         self._idle = trio.Event()
 
@@ -57,7 +62,10 @@ class MarketFeed(Actor):
         cursor = await self._strategist.ask(ReadCursor())
         due = trio.current_time()
         while not self._halted.is_set():
-            round = await self._market.next_round(cursor)
+            round = await self._next(cursor)
+            if isinstance(round, Outage):
+                await self._pause_until(trio.current_time() + OUTAGE_SECONDS)
+                continue
             if round is None:
                 log.info("the market has no further round")
                 self._ended()
@@ -75,11 +83,32 @@ class MarketFeed(Actor):
             else:
                 self._attempts[key] -= 1  # not settled, but nobody died of it
                 await self._outlast()
-            if self._pause:
-                due = max(due + self._pause, trio.current_time())
-                with trio.move_on_at(due):
-                    await self._halted.wait()
+            if self._step:
+                due = max(due + self._step, trio.current_time())
+                await self._pause_until(due)
         self._idle.set()
+
+    async def _next(self, cursor: Any) -> Round | Outage | None:
+        """The market's answer; none in time is an outage, too."""
+        answer: Round | Outage | None = Outage("market", f"no answer within {MARKET_SECONDS:.0f} s")
+        with trio.move_on_after(MARKET_SECONDS):
+            answer = await self._market.next_round(cursor)
+        self._show(answer if isinstance(answer, Outage) else None)
+        return answer
+
+    def _show(self, outage: Outage | None) -> None:
+        if outage == self._outage:
+            return
+        log.warning("%s", outage.reason if outage else "the market answers again")
+        try:
+            self._broadcaster.tell(OutageChanged("market", outage))
+        except MailboxFull:
+            return  # it is shown with the next answer
+        self._outage = outage
+
+    async def _pause_until(self, due: float) -> None:
+        with trio.move_on_at(due):
+            await self._halted.wait()
 
     async def _outlast(self) -> None:
         """Nothing is decided while nothing can be written."""

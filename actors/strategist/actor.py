@@ -19,7 +19,6 @@ from actors.executor.book import Book
 from actors.journal.store import LAYOUT
 from actors.messages import (
     AdoptConfig,
-    Announce,
     Append,
     Capture,
     ChangeConfig,
@@ -28,11 +27,13 @@ from actors.messages import (
     Execute,
     FillPlaced,
     Judge,
+    Note,
     ReadBook,
     ReadCursor,
     SaveCheckpoint,
     Settle,
     SkipRound,
+    TellNotes,
     Verify,
 )
 from actors.restoring import restored
@@ -40,7 +41,7 @@ from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address
 from actors.turn import Turn
-from protocol.codec import to_plain
+from protocol.codec import to_json, to_plain
 from protocol.errors import Outage, Refusal
 from protocol.events import ConfigAdopted, Genesis, JournalEntry, RoundSettled, Row
 from protocol.market import Round
@@ -55,15 +56,16 @@ OUTAGE_SECONDS: Final = 0.5
 
 @define
 class Founding:
-    """How a log begins, and what this process says first in it. `notes` is how many notes on processes the log held
-    before this one; it outlives the Strategist's incarnations."""
+    """How a log begins, and what this process notes of its own `life`, in order: that it started first, then what is
+    added. `told` is how many such notes of other processes the log held before. All of it outlives the Strategist's
+    incarnations."""
 
     agent: str
     market: dict[str, Any]
     begins: datetime
     config: AgentConfig
-    started: Announce
-    notes: int | None = field(default=None, init=False)
+    life: list[Note]
+    told: int | None = field(default=None, init=False)
 
 
 class Strategist(Actor):
@@ -86,7 +88,7 @@ class Strategist(Actor):
         self._rounds = 0
 
     async def restore(self) -> None:
-        """Refold; found the log if it is empty; say once per process that it started."""
+        """Refold; found the log if it is empty; tell what this process has to say of its life."""
         self._memory = await restored(
             self._journal,
             FLOOR,
@@ -95,12 +97,11 @@ class Strategist(Actor):
             evolve=Memory.fold,
             thaw=Memory.thawed,
         )
-        if self._founding.notes is None:
-            self._founding.notes = self._memory.mind.notes
-        # The log knows what was said: a death before it was durable makes us say it again, one after it does not.
+        if self._founding.told is None:
+            self._founding.told = self._memory.mind.notes
         while self._memory.mind.version == 0 and await self._found():
             await trio.sleep(OUTAGE_SECONDS)
-        while self._memory.mind.notes == self._founding.notes and await self._announce(self._founding.started):
+        while await self._tell_notes():
             await trio.sleep(OUTAGE_SECONDS)
         self._book = await self._executor.ask(ReadBook())
 
@@ -109,11 +110,11 @@ class Strategist(Actor):
             case ConductRound():
                 return await self._round(message.round)
             case SkipRound():
-                return await self._skip(message.round, message.reason)
+                return await self._skip(message.round, "crash", message.reason)
             case ChangeConfig():
                 return await self._change(message)
-            case Announce():
-                return await self._announce(message)
+            case TellNotes():
+                return await self._tell_notes()
             case ReadCursor():
                 return self._memory.mind.cursor
             case _:
@@ -124,6 +125,10 @@ class Strategist(Actor):
     async def _round(self, round: Round) -> Outage | None:
         """Decide a round: the candles are seen, the conductor's wishes are carried to the older floors."""
         turn, memory = Turn(), self._memory
+        if outage := await self._tell_notes():
+            return outage
+        if round.ts <= memory.mind.ts:  # a market whose clock was set back; the log's never is
+            return await self._skip(round, "market", f"the log's time is {to_wire(memory.mind.ts)} by now")
         memory.see(round.ts, round.ticks, round.series)
         conductor = Conductor(turn, round, memory.config, memory.views, self._book, memory.mind.outcomes)
         steps, answer = conductor.steps(), None
@@ -151,15 +156,16 @@ class Strategist(Actor):
             case Execute() | FillPlaced():
                 return await self._executor.ask(step)
 
-    async def _skip(self, round: Round, reason: str) -> Outage | None:
-        turn = Turn()
-        ref = named("jrn", round.ts, "crash")
+    async def _skip(self, round: Round, tag: str, reason: str) -> Outage | None:
+        turn, at = Turn(), max(round.ts, self._memory.mind.ts)
+        ref = named("jrn", round.ts, tag, to_json(round.cursor).decode())
         text = f"Skipped the round of {to_wire(round.ts)} ({', '.join(round.ticks)}): {reason}."
-        entry = JournalEntry(round.ts, ref, "SKIPPED", ("crash",), text, {"pairs": list(round.ticks)})
+        data = {"round": to_wire(round.ts), "pairs": list(round.ticks)}
+        entry = JournalEntry(at, ref, "SKIPPED", (tag,), text, data)
         # Its candles are left out for good, unless the views have taken them in: then a refold must, too.
-        seen = self._memory.seen is not None and self._memory.seen >= round.ts
-        last = RoundSettled(round.ts, round.cursor, round.ticks if seen else {}, round.gaps, round.series)
-        if outage := await self._settle(turn, *(gap_entry(gap, round.ts) for gap in round.gaps), entry, last):
+        seen = self._memory.seen == round.ts
+        last = RoundSettled(at, round.cursor, round.ticks if seen else {}, round.gaps, round.series)
+        if outage := await self._settle(turn, *(gap_entry(gap, at) for gap in round.gaps), entry, last):
             return outage
         self._memory.mind = self._memory.mind.after(last)
         return None
@@ -193,12 +199,15 @@ class Strategist(Actor):
         self._memory.adopt(adopted)
         return None
 
-    async def _announce(self, asked: Announce) -> Outage | None:
-        mind = self._memory.mind
-        entry = asked.entry(mind.ts, mind.notes)
-        if outage := await self._settle(Turn(), entry):
-            return outage
-        self._memory.mind = mind.after(entry)
+    async def _tell_notes(self) -> Outage | None:
+        """The log knows how many were told: a death before one was durable has it told again, one after it does not."""
+        assert self._founding.told is not None, "restoring has counted them"
+        while len(self._founding.life) > (told := self._memory.mind.notes - self._founding.told):
+            mind = self._memory.mind
+            entry = self._founding.life[told].entry(mind.ts, mind.notes)
+            if outage := await self._settle(Turn(), entry):
+                return outage
+            self._memory.mind = mind.after(entry)
         return None
 
     # --- the Journal

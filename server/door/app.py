@@ -165,7 +165,7 @@ def _add_health(app: QuartTrio, door: Door) -> None:
         if state == "running":
             return _json({"status": "ready"})
         detail = outage.reason if outage else f"the daemon is {state}"
-        code = "DISK_UNAVAILABLE" if outage else state.upper()
+        code = f"{outage.what.upper()}_UNAVAILABLE" if outage else state.upper()
         raise Problem(503, code, detail)
 
 

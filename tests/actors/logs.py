@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -26,8 +27,18 @@ def contents(folder: Path) -> list[Any]:
 
 def decisions(folder: Path) -> list[Row]:
     """The rows as values, without what tells of the process's own life."""
-    found = [decode_row(row[5]) for row in contents(folder)]
+    return _decisions(contents(folder))
+
+
+def _decisions(rows: list[Any]) -> list[Row]:
+    found = [decode_row(row[5]) for row in rows]
     return [row for row in found if not (isinstance(row, JournalEntry) and row.type in LIFE_OF_THE_PROCESS)]
+
+
+def restarts_told(folder: Path) -> Counter[str]:
+    """How often the journal says of each actor that it was restarted."""
+    entries = [row for row in map(decode_row, (row[5] for row in contents(folder))) if isinstance(row, JournalEntry)]
+    return Counter(entry.data["actor"] for entry in entries if entry.type == "ACTOR_RESTARTED")
 
 
 async def run_whole(folder: Path, market: Walk, config: AgentConfig | None = None) -> None:
@@ -41,3 +52,9 @@ def undisturbed(seed: int, rounds: int, pairs: int = 2) -> list[Any]:
     with TemporaryDirectory() as folder:
         run_seeded(0, run_whole, Path(folder), Walk(seed, rounds, PAIRS[:pairs]))
         return contents(Path(folder))
+
+
+@cache
+def undisturbed_decisions(seed: int, rounds: int, pairs: int = 2) -> list[Row]:
+    """The same without what tells of the process's own life."""
+    return _decisions(undisturbed(seed, rounds, pairs))

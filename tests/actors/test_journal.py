@@ -14,7 +14,7 @@ from attrs import evolve
 from actors.journal.actor import Journal
 from actors.journal.chain import Head, seal
 from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Checkpoint, LogReader, LogStore
-from actors.messages import Announce, ChangeConfig, ReadCheckpoint, ReadHealth, Settle
+from actors.messages import ChangeConfig, Note, ReadCheckpoint, ReadHealth, Settle, TellNotes
 from actors.ports import in_threads
 from actors.strategist import actor as strategist
 from actors.tower import Actor, Floor, Tower
@@ -22,7 +22,7 @@ from actors.turn import Turn
 from protocol.errors import Outage
 from protocol.events import EVENTS, FACTS
 from protocol.settings import QuotesConfig
-from tests.actors.logs import contents, undisturbed
+from tests.actors.logs import contents, decisions, undisturbed, undisturbed_decisions
 from tests.actors.seeded import run_seeded
 from tests.actors.test_chain_and_store import some_rows
 from tests.world.disk import TROUBLES, Disk, Operation, disk
@@ -127,7 +127,7 @@ def test_a_floor_that_dies_while_the_disk_fails_comes_back_with_it(tmp_path: Pat
                 assert standing.tower.restarts == {killed: 1}
 
     run_seeded(2, main)
-    assert contents(tmp_path) == undisturbed(SEED, ROUNDS)
+    assert decisions(tmp_path) == undisturbed_decisions(SEED, ROUNDS)
 
 
 def test_a_log_that_cannot_be_opened_at_a_restart_is_opened_as_soon_as_it_can(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_log_that_cannot_be_opened_at_a_restart_is_opened_as_soon_as_it_can(tm
                 assert standing.board.outage is None
 
     run_seeded(3, main)
-    assert contents(tmp_path) == undisturbed(SEED, ROUNDS)
+    assert decisions(tmp_path) == undisturbed_decisions(SEED, ROUNDS)
 
 
 def test_what_is_shown_is_on_the_disk_already(tmp_path: Path) -> None:
@@ -247,7 +247,8 @@ def test_a_config_that_could_not_be_settled_is_in_no_checkpoint(
             async with house(tmp_path, Walk(SEED, 20), config, speed=1, vfs=failing.name) as standing:
                 failing.fail("full")
                 desk = standing.tower.outside()
-                await desk.address("Strategist").ask(Announce("STARTED", (), "A row that cannot be written.", {}))
+                standing.founding.life.append(Note("STARTED", (), "A row that cannot be written.", {}))
+                await desk.address("Strategist").ask(TellNotes())
                 await trio.sleep(3)
                 changed = evolve(config, quotes=QuotesConfig(max_age_seconds=1))
                 answer = await desk.address("Strategist").ask(ChangeConfig(changed, "ages", 1))

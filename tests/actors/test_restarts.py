@@ -28,7 +28,7 @@ from protocol.codec import to_plain
 from protocol.events import JournalEntry, Marked, RoundSettled, Trade
 from protocol.market import Round
 from protocol.settings import QuotesConfig
-from tests.actors.logs import contents, decisions, run_whole, undisturbed
+from tests.actors.logs import contents, decisions, restarts_told, run_whole, undisturbed, undisturbed_decisions
 from tests.actors.seeded import run_seeded
 from tests.world.house import Standing, house
 from tests.world.market import PAIRS, Walk, eager_config
@@ -84,7 +84,8 @@ def test_a_floor_that_dies_of_a_message_leaves_the_same_log(
     count = kill(monkeypatch, kind, number, after=after)
     fell = run_and_count(number, tmp_path, Walk(SEED, ROUNDS))
     assert fell == ({kind.__name__: 1} if count["read"] >= number else {})
-    assert contents(tmp_path) == undisturbed(SEED, ROUNDS)
+    assert restarts_told(tmp_path) == fell
+    assert decisions(tmp_path) == undisturbed_decisions(SEED, ROUNDS)
 
 
 def dies_after_ask(monkeypatch: pytest.MonkeyPatch, floor: int, number: int) -> None:
@@ -116,14 +117,14 @@ def test_a_floor_that_dies_in_the_midst_of_a_turn_leaves_the_same_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, floor: str, numbers: tuple[int, ...]
 ) -> None:
     differs, fallen = [], Counter[str]()
-    expected = undisturbed(SEED, ROUNDS)
+    expected = undisturbed_decisions(SEED, ROUNDS)
     for number in numbers:
         folder = tmp_path / str(number)
         folder.mkdir()
         with monkeypatch.context() as patched:
             dies_after_ask(patched, FLOORS.index(floor), number)
             fallen += run_and_count(number, folder, Walk(SEED, ROUNDS))
-        if contents(folder) != expected:
+        if decisions(folder) != expected or restarts_told(folder) != {floor: 1}:
             differs.append(number)
     assert not differs, f"killed after its ask number {differs}, {floor} leaves another log"
     assert fallen == {floor: len(numbers)}
@@ -148,7 +149,7 @@ def test_a_journal_that_dies_in_a_commit_leaves_the_same_log(
 
         monkeypatch.setattr(LogStore, "append", append)
         assert run_and_count(1, folder, Walk(SEED, ROUNDS)) == {"Journal": 1}
-        if contents(folder) != undisturbed(SEED, ROUNDS):
+        if decisions(folder) != undisturbed_decisions(SEED, ROUNDS) or restarts_told(folder) != {"Journal": 1}:
             differs.append(number)
     assert not differs, f"killed in commit number {differs}, the Journal leaves another log"
 
@@ -163,8 +164,8 @@ def test_a_message_that_nobody_takes_costs_its_reader_and_nothing_else(tmp_path:
             await standing.settled()
             return standing.tower.restarts
 
-    assert run_seeded(7, main) == {floor: 3}
-    assert contents(tmp_path) == undisturbed(SEED, ROUNDS)
+    assert run_seeded(7, main) == {floor: 3} == restarts_told(tmp_path)
+    assert decisions(tmp_path) == undisturbed_decisions(SEED, ROUNDS)
 
 
 # --- a round that kills
@@ -198,7 +199,7 @@ def test_a_round_that_kills_less_than_three_times_is_decided_like_any_other(
     market = Poison(SEED, ROUNDS)
     poisoned(monkeypatch, market, times)
     assert run_and_count(1, tmp_path, market) == {"Strategist": times}
-    assert contents(tmp_path) == undisturbed(SEED, ROUNDS)
+    assert decisions(tmp_path) == undisturbed_decisions(SEED, ROUNDS)
 
 
 @pytest.fixture

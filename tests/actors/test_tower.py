@@ -16,7 +16,9 @@ from trio._core import _run as scheduler
 
 from actors.tower import (
     HEARTBEAT_SECONDS,
+    STUCK_SECONDS,
     Actor,
+    Address,
     Ask,
     Desk,
     Died,
@@ -339,8 +341,97 @@ async def test_a_stuck_actor_is_seen_within_its_heartbeat() -> None:
             await trio.sleep(0.7)
             assert tower.silence() <= HEARTBEAT_SECONDS
         desk.address("first").tell(Say("stuck", takes=100))
-        await trio.sleep(10)
-        assert 10 - HEARTBEAT_SECONDS <= tower.silence() <= 10 + HEARTBEAT_SECONDS
+        await trio.sleep(STUCK_SECONDS)
+        assert STUCK_SECONDS - HEARTBEAT_SECONDS <= tower.silence() <= STUCK_SECONDS + HEARTBEAT_SECONDS
+
+
+@over_seeds
+async def test_a_stuck_actor_is_ended_and_its_message_settled_as_died() -> None:
+    diary, causes = Diary(), list[str]()
+
+    def on_fall(name: str, cause: BaseException) -> None:
+        causes.append(f"{name}: {cause}")
+
+    tower = Tower([Floor(name, lambda _, name=name: Scribe(name, diary)) for name in NAMES], on_fall=on_fall)  # type: ignore[misc]
+    async with standing(tower) as desk:
+        first, began = desk.address("first"), trio.current_time()
+        with pytest.raises(Died):
+            await first.ask(Say("stuck", takes=1e9))
+        assert trio.current_time() - began <= STUCK_SECONDS + 2 * HEARTBEAT_SECONDS
+        assert await first.ask(Say("after")) == "after"
+    assert causes == ["first: first was not done with a Say in 10 s"]
+    assert diary.restored.count("first") == diary.restored.count("attic") == 2
+    assert diary.restored.count("ground") == 1
+
+
+class Waiting(Actor):
+    """Passes each message on to the floor below, and waits for it."""
+
+    def __init__(self, below: Address) -> None:
+        self.below = below
+
+    async def receive(self, message: Say) -> Any:
+        return await self.below.ask(message)
+
+
+@over_seeds
+async def test_of_several_silent_floors_the_oldest_is_the_stuck_one_and_one_restart_cures_all() -> None:
+    diary, fell = Diary(), list[str]()
+    floors = [
+        Floor("cellar", lambda _: Scribe("cellar", diary)),
+        Floor("ground", lambda _: Scribe("ground", diary)),
+        Floor("first", lambda desk: Waiting(desk.address("ground"))),
+        Floor("attic", lambda desk: Waiting(desk.address("first"))),
+    ]
+    async with standing(Tower(floors, on_fall=lambda name, _: fell.append(name))) as desk:
+        with pytest.raises(Died):
+            await desk.address("attic").ask(Say("stuck", takes=1e9))
+        assert await desk.address("attic").ask(Say("after")) == "after"
+    assert fell == ["ground"]
+    assert diary.restored == ["cellar", "ground", "ground"]
+
+
+@over_seeds
+async def test_restoring_may_take_as_long_as_the_log_is() -> None:
+    class Slow(Scribe):
+        async def restore(self) -> None:
+            await trio.sleep(100 * STUCK_SECONDS)
+
+    tower = Tower([Floor("only", lambda _: Slow("only", Diary()))])
+    async with standing(tower):
+        assert not tower.restarts
+
+
+@over_seeds
+async def test_what_no_restart_cures_ends_the_tower_at_once() -> None:
+    diary = Diary(restore_dies={"ground": 1})
+    with pytest.raises(Boom):
+        await tower_of(diary, incurable=(Boom,)).run()
+    assert diary.restored == ["cellar"]
+    assert diary.ended == ["cellar"]
+
+
+@over_seeds
+async def test_an_incarnation_lets_go_of_what_it_holds_however_it_ends() -> None:
+    held: list[int] = []
+
+    class Holder(Scribe):
+        async def restore(self) -> None:
+            held.append(1)
+            await super().restore()
+
+        def close(self) -> None:
+            held.pop()
+
+    diary = Diary(restore_dies={"only": 1})
+    async with standing(Tower([Floor("only", lambda _: Holder("only", diary))])) as desk:
+        assert len(held) == 1
+        for _ in range(2):
+            with pytest.raises(Died):
+                await desk.address("only").ask(Say("boom", boom=True))
+        await desk.address("only").ask(Say("end"))
+        assert len(held) == 1
+    assert not held
 
 
 @over_seeds
@@ -348,12 +439,13 @@ async def test_heartbeats_leave_room_for_messages_however_long_an_actor_is_busy(
     diary = Diary()
     async with standing(tower_of(diary, capacity=10)) as desk:
         attic = desk.address("attic")
-        attic.tell(Say("long", takes=100))
-        await trio.sleep(90)
-        for number in range(5):
-            attic.tell(Say(number))
+        for number in range(10):
+            attic.tell(Say(number, takes=0.9 * STUCK_SECONDS))
+        await trio.sleep(0.5 * STUCK_SECONDS)
+        attic.tell(Say("last"))
+        await trio.sleep(10 * STUCK_SECONDS)
         await attic.ask(Say("end"))
-    assert diary.done == ["long", *range(5), "end"]
+    assert diary.done == [*range(10), "last", "end"]
 
 
 @over_seeds

@@ -856,11 +856,13 @@ def test_a_check_says_of_every_rule_how_far_it_is_from_its_limit(busy: Ended) ->
     assert answer["at"] == end_of()
     objectives = {objective["rule"]: objective for objective in busy.get("/risk/objectives").json()}
     (position,) = busy.get("/positions").json()
+    breach = busy.get("/journal?type=RISK_BREACH&tag=daily").json()[0]
+    assert breach["data"]["until"] > answer["at"], "the day is lost, and its lock keeps the numbers of that moment"
     equity, held = busy.get("").json()["equity"], position["pair"]
     worth = position["value"] if held == "LTC/USDT" else 0
     measured = {
         "max_drawdown": (objectives["max_drawdown"]["current"], 0.12),
-        "daily_drawdown": (objectives["daily_drawdown"]["current"], 0.03),
+        "daily_drawdown": (breach["data"]["measured"], 0.03),
         "streak_limit": (objectives["streak_limit"]["current"], 2),
         "stale_market": (1, 6),
         "max_concurrent": (1, 1),
@@ -1015,7 +1017,7 @@ async def test_while_the_log_is_read_nothing_is_checked(young: Door) -> None:
 async def test_a_full_disk_is_told_by_readyz_and_the_agent_while_reads_go_on(young: Door) -> None:
     show(young, *ROWS)
     young.board.ready.set()
-    young.board.outage = Outage("disk", "no space left on device")
+    young.board.outages["disk"] = Outage("disk", "no space left on device")
     client = make_app(young).test_client()
     ready = await client.get("/readyz")
     assert (ready.status_code, (await ready.get_json(force=True))["code"]) == (503, "DISK_UNAVAILABLE")

@@ -10,10 +10,11 @@ from typing import Any
 import trio
 from attrs import define
 
+from actors.agent import Agent
 from actors.broadcaster.board import Board
-from actors.floors import House, floors
+from actors.floors import House
 from actors.journal.store import FILE_NAME, LogReader, LogStore
-from actors.messages import Announce, Flush
+from actors.messages import Flush, Note
 from actors.ports import Market
 from actors.strategist.actor import Founding
 from actors.tower import Tower
@@ -34,6 +35,7 @@ class Standing:
     tower: Tower
     reader: LogReader
     market_ended: trio.Event
+    founding: Founding
 
     async def settled(self) -> None:
         """Until the market has ended and all of it is on the board."""
@@ -57,16 +59,14 @@ async def house(
     LogStore(log, log_id="log_test", vfs=vfs).close()
     board, ended = Board(), trio.Event()
     readers = LogReader(log, vfs=vfs), LogReader(log, vfs=vfs)
-    started = Announce("STARTED", ("test",), "Started.", {})
-    founding = Founding("seed", market.pinned, market.begins, config or AgentConfig(market.pairs), started)
-    tower = Tower(
-        floors(House(log, "log_test", founding, market, speed, board, ended.set, in_line, readers[0], in_line, vfs))
-    )
+    started = Note("STARTED", ("test",), "Started.", {})
+    founding = Founding("seed", market.pinned, market.begins, config or AgentConfig(market.pairs), [started])
+    agent = Agent(House(log, "log_test", founding, market, speed, board, ended.set, in_line, readers[0], in_line, vfs))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(tower.run)
-        await tower.standing.wait()
+        nursery.start_soon(agent.run)
+        await agent.tower.standing.wait()
         try:
-            yield Standing(board, tower, readers[1], ended)
+            yield Standing(board, agent.tower, readers[1], ended, founding)
         finally:
             nursery.cancel_scope.cancel()
             for reader in readers:
