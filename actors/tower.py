@@ -142,11 +142,11 @@ class Address:
             raise UpwardAsk(f"floor {self._asker} may not ask {self.name} on floor {self._floor}")
         envelope = _Envelope(message, trio.current_time() + within)
         self._tower.post(self._floor, envelope)
-        self._tower.asks.add(envelope)
+        self._tower.asks[envelope] = None
         try:
             return cast(R, await envelope.answer())
         finally:
-            self._tower.asks.discard(envelope)
+            del self._tower.asks[envelope]
 
 
 @frozen(eq=False)
@@ -188,7 +188,7 @@ class Tower:
         self._deaths_allowed = deaths_allowed
         self._window = window
         self._read = 0
-        self.asks: set[_Envelope] = set()
+        self.asks: dict[_Envelope, None] = {}  # in the order of asking: a set would end them in any
         self.restarts: Counter[str] = Counter()
         self.standing = trio.Event()  # every floor has stood restored once
         self.whole = False  # every floor stands restored now

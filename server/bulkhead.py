@@ -270,7 +270,7 @@ class Connection:
 
 async def serve(
     app: ASGIFramework,
-    sockets: Sequence[socket.socket],
+    listeners: Sequence[trio.abc.Listener[trio.SocketStream]],
     *,
     stop: trio.Event,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
@@ -305,8 +305,7 @@ async def serve(
         async with trio.open_nursery() as connections:
             nursery.start_soon(end_in_time, connections.cancel_scope)
             async with trio.open_nursery() as accepting:
-                listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in sockets]
-                listen = partial(trio.serve_listeners, handle, listeners, handler_nursery=connections)
+                listen = partial(trio.serve_listeners, handle, list(listeners), handler_nursery=connections)
                 await accepting.start(listen)
                 task_status.started()
                 await stop.wait()

@@ -132,7 +132,8 @@ class _Daemon:
 
     async def _serve(self, gate: Gate, task_status: trio.TaskStatus[None]) -> None:
         """The door; its return means that every socket is closed."""
-        await bulkhead.serve(gate, self._listeners, stop=self._stop, task_status=task_status)  # type: ignore[arg-type]
+        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._listeners]
+        await bulkhead.serve(gate, listeners, stop=self._stop, task_status=task_status)  # type: ignore[arg-type]
         self._closed.set()
 
     async def _towering(self) -> None:

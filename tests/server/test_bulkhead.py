@@ -53,7 +53,8 @@ class World:
         listener.listen(128)
         self.port = listener.getsockname()[1]
         try:
-            await bulkhead.serve(self.asgi or self.app, [listener], stop=self.stop, task_status=task_status)
+            listening = [trio.SocketListener(trio.socket.from_stdlib_socket(listener))]
+            await bulkhead.serve(self.asgi or self.app, listening, stop=self.stop, task_status=task_status)
         finally:
             listener.close()
             self.returned.set()
