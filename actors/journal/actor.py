@@ -8,7 +8,9 @@ was is kept, and the log is reopened and read again until it does.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +41,7 @@ PENDING_ROWS: Final = 2_000
 READ_ROWS: Final = 5_000
 COMMIT_PAUSE_SECONDS: Final = 0.01
 RETRY_SECONDS: Final = 0.5
+SLOW_SECONDS: Final = 5.0  # a commit that takes longer is an outage: what waits for it must not look stuck
 
 
 class Journal(Actor):
@@ -53,12 +56,14 @@ class Journal(Actor):
         self._turn = Turn()
         self._draft: list[Row] = []
         self._pending: list[Sealed] = []  # accepted, not yet committed
+        self._ends: deque[int] = deque()  # the last row of each turn among them
         self._unannounced: list[Sealed] = []
         self._checkpoint: Checkpoint | None = None
         self._outage: Outage | None = None
         self._work = trio.Event()
         self._progress = trio.Event()
         self._waiting = False
+        self._begun: float | None = None  # the commit that is under way
 
     async def restore(self) -> None:
         """Open the log and verify what came after the last checkpoint, before anything is written."""
@@ -101,6 +106,8 @@ class Journal(Actor):
         sealed, self._head = seal(self._draft, self._head)
         self._draft = []
         self._pending += sealed
+        if sealed:
+            self._ends.append(sealed[-1].row)
         message.turn.settled = True
         self._work.set()
         if len(self._pending) > PENDING_ROWS:
@@ -129,6 +136,19 @@ class Journal(Actor):
         return (rest[-1].row if rest else 0), [s.value for s in rest]
 
     async def work(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            await self._commit_all()
+
+    async def _watch(self) -> None:
+        """A disk that takes its time is shown as one that fails, until it is done."""
+        while True:
+            await trio.sleep(SLOW_SECONDS / 5)
+            slow = self._begun is not None and trio.current_time() - self._begun > SLOW_SECONDS
+            if slow and self._outage is None:
+                self._fail(Outage("disk", f"the log is not written within {SLOW_SECONDS:.0f} s"))
+
+    async def _commit_all(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -141,22 +161,35 @@ class Journal(Actor):
                 self._announce()
 
     async def _commit(self) -> None:
-        batch, checkpoint = self._pending[:PENDING_ROWS], self._checkpoint
+        batch, checkpoint = self._whole_turns(), self._checkpoint
         if checkpoint and checkpoint.row > batch[-1].row:
             checkpoint = None
+        self._begun = trio.current_time()
         try:
             await self._blocking(lambda: self._store.append(batch, checkpoint, MAKER))
         except DISK_ERRORS as error:
+            self._begun = None
             await self._outlast(error)
             return
+        self._begun = None
         if checkpoint is self._checkpoint:
             self._checkpoint = None
         if self._outage is not None:
             self._show(None)
         self._committed(batch)
 
+    def _whole_turns(self) -> list[Sealed]:
+        """What is committed next: as many turns as PENDING_ROWS rows hold, and one at least. A turn is never split."""
+        first = self._pending[0].row
+        end = self._ends[0]
+        for end in takewhile(lambda end: end < first + PENDING_ROWS, self._ends):
+            pass
+        return self._pending[: end - first + 1]
+
     def _committed(self, batch: list[Sealed]) -> None:
         del self._pending[: len(batch)]
+        while self._ends and self._ends[0] <= batch[-1].row:
+            self._ends.popleft()
         self._unannounced += batch
         self._announce()
         self._progress.set()
@@ -172,9 +205,7 @@ class Journal(Actor):
     async def _outlast(self, error: Exception) -> None:
         """A write failed. Show it, and after a while reopen and read again: never the same handle. What is still
         pending is committed anew; the outage ends with the commit that succeeds."""
-        self._show(Outage("disk", f"the log cannot be written: {error}"))
-        self._progress.set()
-        self._progress = trio.Event()
+        self._fail(Outage("disk", f"the log cannot be written: {error}"))
         await trio.sleep(RETRY_SECONDS)
         await self._reopen()
         # What failed may still have been written: the log itself knows.
@@ -197,6 +228,12 @@ class Journal(Actor):
                 await trio.sleep(RETRY_SECONDS)
             else:
                 return
+
+    def _fail(self, outage: Outage) -> None:
+        """Whoever waits for the disk is told at once."""
+        self._show(outage)
+        self._progress.set()
+        self._progress = trio.Event()
 
     def close(self) -> None:
         if hasattr(self, "_store"):
