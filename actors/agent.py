@@ -91,10 +91,10 @@ class Agent:
 
 
 def _place(cause: BaseException) -> str:
-    """Where in our own code it was raised, or passed through last."""
+    """Where in our own code it was raised, or what it passed through last."""
     where = "an unknown place"
     for frame in traceback.extract_tb(cause.__traceback__):
         path = Path(frame.filename)
-        if any(room in path.parts for room in ROOMS) and path.name != "tower.py":
+        if any(room in path.parts for room in ROOMS):
             where = f"{path.parent.name}/{path.name}:{frame.lineno}"
     return where

@@ -32,8 +32,14 @@ class Append:
 
 
 @frozen
+class ReadIncarnation(Ask[object]):
+    """Which Journal is this? What a turn is begun with."""
+
+
+@frozen
 class Settle(Ask[Outage | None]):
-    """Add the last rows and accept the turn: from here on its rows have their places."""
+    """Add the last rows and accept the turn: from here on its rows have their places. Asked of a later incarnation than
+    the turn was begun with, it does nothing; whoever asked has fallen with that one."""
 
     turn: Turn
     rows: tuple[Row, ...] = ()
@@ -54,8 +60,9 @@ class ReadCheckpoint(Ask[Checkpoint | None]):
 
 @frozen
 class SaveCheckpoint(Ask[None]):
-    """States by floor, all as of the last settled turn; kept with the next commit."""
+    """States by floor, all as of `turn`, the last that was settled; kept with the next commit."""
 
+    turn: Turn
     states: dict[str, Any]
 
 
@@ -180,17 +187,21 @@ class Sign(Ask[Refusal]):
 
 
 @frozen
-class ConductRound(Ask[Outage | None]):
-    """Decide this round whole: one turn."""
+class ConductRound(Ask[Outage | Refusal | None]):
+    """Decide this round whole: one turn. Refused where the log's cursor is not the one it comes `after`, so that no
+    round is passed over when those before it were lost in a crash."""
 
     round: Round
+    after: Any
 
 
 @frozen
-class SkipRound(Ask[Outage | None]):
-    """Pass over a round that keeps killing: journaled, and nothing is decided on its candles."""
+class SkipRound(Ask[Outage | Refusal | None]):
+    """Pass over a round that keeps killing: journaled, and nothing is decided on its candles. Refused like
+    ConductRound."""
 
     round: Round
+    after: Any
     reason: str
 
 

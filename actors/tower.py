@@ -252,12 +252,12 @@ class Tower:
         """One incarnation to its end; if that is a death, the younger floors fall with it."""
         try:
             with own:
-                await self._incarnate(index, restored)
+                await self._incarnate(index, restored, younger)
         except* Exception as causes:
             fallen.append(causes)
             younger.cancel()
 
-    async def _incarnate(self, index: int, restored: trio.Event) -> None:
+    async def _incarnate(self, index: int, restored: trio.Event, younger: trio.CancelScope) -> None:
         floor = self._floors[index]
         self._beats[index] = trio.current_time()
         actor = floor.open(Desk(self, index))
@@ -267,14 +267,15 @@ class Tower:
                 nursery.start_soon(actor.work)
                 restored.set()
                 self._reading[index] = nursery.cancel_scope
-                await self._read_on(index, actor)
+                await self._read_on(index, actor, younger)
         finally:
             self._reading[index] = None
             actor.close()
         raise Stuck(f"{floor.name} was not done with a {type(self._at_hand[index]).__name__} in {STUCK_SECONDS:.0f} s")
 
-    async def _read_on(self, index: int, actor: Actor) -> None:
-        """Message after message, until one of them kills or the watch ends it."""
+    async def _read_on(self, index: int, actor: Actor, younger: trio.CancelScope) -> None:
+        """Message after message, until one of them kills or the watch ends it. Then the younger floors fall before the
+        message is settled: one of them that waits for it dies of this death, and not of an own one."""
         inbox = self._boxes[index][1]
         while True:
             envelope = await self._next(inbox)
@@ -285,6 +286,7 @@ class Tower:
             try:
                 answer = await actor.receive(envelope.message)
             except BaseException:
+                younger.cancel()
                 envelope.settle(outcome.Error(Died(self._floors[index].name)))
                 raise
             envelope.settle(outcome.Value(answer))

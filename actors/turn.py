@@ -17,8 +17,13 @@ S = TypeVar("S")
 @define(eq=False)
 class Turn:
     """`settled` is set by the Journal at the moment it accepts the turn's rows, and by nobody else. A turn that is
-    tried again is another turn."""
+    tried again is another turn.
 
+    `journal` is the incarnation of the Journal that it was begun with. Whatever of it reaches a later one, whose log
+    may end earlier, is void: mailboxes outlive their readers, turns do not.
+    """
+
+    journal: object = None
     settled: bool = False
 
 

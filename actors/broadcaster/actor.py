@@ -5,19 +5,23 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
+import trio
+
 from actors.broadcaster.board import Board
 from actors.executor.book import FOLDED as BOOK_ROWS
 from actors.executor.book import Book
-from actors.journal.store import MAKER, Checkpoint, LogReader
+from actors.journal.store import DISK_ERRORS, MAKER, Checkpoint, LogReader
 from actors.messages import Committed, OutageChanged
 from actors.ports import Blocking
 from actors.risk_engine.state import FOLDED as RISK_ROWS
 from actors.risk_engine.state import RiskState
 from actors.tower import Actor
 from protocol.codec import decode_row, from_plain
+from protocol.errors import Outage
 
 log = logging.getLogger("forestay.journal")
 READ_ROWS: Final = 2_000
+RETRY_SECONDS: Final = 0.5
 _FOLDED: Final = {row.kind for row in (*BOOK_ROWS, *RISK_ROWS)}
 
 
@@ -30,10 +34,20 @@ class Broadcaster(Actor):
         self._blocking = blocking
 
     async def restore(self) -> None:
-        checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
-        if checkpoint and self._board.row == 0:  # a board that shows something goes on from there, without a gap
-            await self._begin_at(checkpoint)
-        await self._catch_up()
+        """Read what the board does not show yet, however long the disk refuses it."""
+        while True:
+            try:
+                checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
+                if (
+                    checkpoint and self._board.row == 0
+                ):  # a board that shows something goes on from there, without a gap
+                    await self._begin_at(checkpoint)
+                await self._catch_up()
+            except DISK_ERRORS as error:
+                self._board.outages["disk"] = Outage("disk", f"the log cannot be read: {error}")
+                await trio.sleep(RETRY_SECONDS)
+            else:
+                break
         self._board.ready.set()
 
     async def _begin_at(self, checkpoint: Checkpoint) -> None:

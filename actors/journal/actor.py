@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ from actors.messages import (
     OutageChanged,
     ReadCheckpoint,
     ReadHealth,
+    ReadIncarnation,
     ReadRows,
     SaveCheckpoint,
     Settle,
@@ -75,17 +77,22 @@ class Journal(Actor):
 
     async def receive(self, message: Any) -> Any:
         match message:
+            case Append() | Settle() if message.turn.journal is not self:
+                return Outage("disk", "the Journal was restarted in the midst of this turn")
             case Append():
                 self._append(message.turn, message.rows)
                 return None
             case Settle():
                 return await self._settle(message)
+            case ReadIncarnation():
+                return self
             case ReadRows():
                 return await self._read(message)
             case ReadCheckpoint():
                 return await self._blocking(lambda: self._store.latest_checkpoint(MAKER))
             case SaveCheckpoint():
-                self._checkpoint = Checkpoint(self._head.row, message.states)
+                if message.turn is self._turn:
+                    self._checkpoint = Checkpoint(self._head.row, message.states)
                 return None
             case ReadHealth():
                 return self._outage
@@ -237,7 +244,8 @@ class Journal(Actor):
 
     def close(self) -> None:
         if hasattr(self, "_store"):
-            self._store.close()
+            with suppress(*DISK_ERRORS):  # it may have something to tidy up, on a disk that takes nothing
+                self._store.close()
 
     def _show(self, outage: Outage | None) -> None:
         if (outage is None) != (self._outage is None):

@@ -74,15 +74,16 @@ class MarketFeed(Actor):
             self._attempts[key] += 1
             if self._attempts[key] > DEADLY:
                 reason = f"it ended an actor {DEADLY} times"
-                outage = await self._strategist.ask(SkipRound(round, reason))
+                answer = await self._strategist.ask(SkipRound(round, cursor, reason))
             else:
-                outage = await self._strategist.ask(ConductRound(round))
-            if outage is None:
+                answer = await self._strategist.ask(ConductRound(round, cursor))
+            if answer is None:
                 cursor = round.cursor
                 del self._attempts[key]
             else:
                 self._attempts[key] -= 1  # not settled, but nobody died of it
                 await self._outlast()
+                cursor = await self._strategist.ask(ReadCursor())
             if self._step:
                 due = max(due + self._step, trio.current_time())
                 await self._pause_until(due)

@@ -30,6 +30,7 @@ from actors.messages import (
     Note,
     ReadBook,
     ReadCursor,
+    ReadIncarnation,
     SaveCheckpoint,
     Settle,
     SkipRound,
@@ -50,7 +51,7 @@ from protocol.settings import AgentConfig
 from protocol.times import to_wire
 
 FLOOR: Final = "Strategist"
-CHECKPOINT_ROUNDS: Final = 1_000
+CHECKPOINT_ROUNDS: Final = 50  # at most so many are refolded at a restart
 OUTAGE_SECONDS: Final = 0.5
 
 
@@ -83,9 +84,10 @@ class Strategist(Actor):
         self._quotes = quotes
         self._risk = risk
         self._executor = executor
+        self._incarnation: object  # the Journal's
         self._memory: Memory
         self._book: Book
-        self._rounds = 0
+        self._rounds = 0  # since the last checkpoint
 
     async def restore(self) -> None:
         """Refold; found the log if it is empty; tell what this process has to say of its life."""
@@ -94,9 +96,10 @@ class Strategist(Actor):
             FLOOR,
             Memory(Mind(self._founding.begins), {}),
             kinds=FOLDED,
-            evolve=Memory.fold,
+            evolve=self._refold,
             thaw=Memory.thawed,
         )
+        self._incarnation = await self._journal.ask(ReadIncarnation())
         if self._founding.told is None:
             self._founding.told = self._memory.mind.notes
         while self._memory.mind.version == 0 and await self._found():
@@ -107,6 +110,8 @@ class Strategist(Actor):
 
     async def receive(self, message: Any) -> Any:
         match message:
+            case ConductRound() | SkipRound() if message.after != self._memory.mind.cursor:
+                return Refusal("cursor", f"the log's cursor is {self._memory.mind.cursor}, not {message.after}")
             case ConductRound():
                 return await self._round(message.round)
             case SkipRound():
@@ -120,11 +125,18 @@ class Strategist(Actor):
             case _:
                 raise TypeError(f"the Strategist does not take {message!r}")
 
+    def _begin(self) -> Turn:
+        return Turn(self._incarnation)
+
+    def _refold(self, memory: Memory, row: Row) -> Memory:
+        self._rounds += isinstance(row, RoundSettled)
+        return memory.fold(row)
+
     # --- turns
 
     async def _round(self, round: Round) -> Outage | None:
         """Decide a round: the candles are seen, the conductor's wishes are carried to the older floors."""
-        turn, memory = Turn(), self._memory
+        turn, memory = self._begin(), self._memory
         if outage := await self._tell_notes():
             return outage
         if round.ts <= memory.mind.ts:  # a market whose clock was set back; the log's never is
@@ -141,7 +153,7 @@ class Strategist(Actor):
             return outage
         memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
         self._book = book
-        await self._checkpoint()
+        await self._checkpoint(turn)
         return None
 
     async def _carried(self, step: Step) -> Any:
@@ -157,7 +169,7 @@ class Strategist(Actor):
                 return await self._executor.ask(step)
 
     async def _skip(self, round: Round, tag: str, reason: str) -> Outage | None:
-        turn, at = Turn(), max(round.ts, self._memory.mind.ts)
+        turn, at = self._begin(), max(round.ts, self._memory.mind.ts)
         ref = named("jrn", round.ts, tag, to_json(round.cursor).decode())
         text = f"Skipped the round of {to_wire(round.ts)} ({', '.join(round.ticks)}): {reason}."
         data = {"round": to_wire(round.ts), "pairs": list(round.ticks)}
@@ -172,7 +184,7 @@ class Strategist(Actor):
 
     async def _found(self) -> Outage | None:
         """The first rows of a log: what it is, and the first version of the config."""
-        turn, at, config = Turn(), self._founding.begins, self._founding.config
+        turn, at, config = self._begin(), self._founding.begins, self._founding.config
         genesis = Genesis(at, LAYOUT, self._founding.agent, self._founding.market)
         self._append(turn, genesis)
         return await self._adopt(turn, ConfigAdopted(at, 1, config))
@@ -185,7 +197,7 @@ class Strategist(Actor):
         ref = named("jrn", mind.ts, "config", str(version))
         text = f"Config version {version} adopted: {asked.text}. A fresh evaluation begins."
         entry = JournalEntry(mind.ts, ref, "CONFIG_CHANGE", (f"v{version}",), text, {"version": version})
-        turn = Turn()
+        turn = self._begin()
         self._append(turn, entry)
         return await self._adopt(turn, ConfigAdopted(mind.ts, version, asked.config)) or version
 
@@ -205,7 +217,7 @@ class Strategist(Actor):
         while len(self._founding.life) > (told := self._memory.mind.notes - self._founding.told):
             mind = self._memory.mind
             entry = self._founding.life[told].entry(mind.ts, mind.notes)
-            if outage := await self._settle(Turn(), entry):
+            if outage := await self._settle(self._begin(), entry):
                 return outage
             self._memory.mind = mind.after(entry)
         return None
@@ -220,12 +232,13 @@ class Strategist(Actor):
     async def _settle(self, turn: Turn, *rows: Row) -> Outage | None:
         return await self._journal.ask(Settle(turn, rows))
 
-    async def _checkpoint(self) -> None:
+    async def _checkpoint(self, turn: Turn) -> None:
         """Now and then, between two turns, when every floor's state is of the same moment."""
         self._rounds += 1
-        if self._rounds % CHECKPOINT_ROUNDS:
+        if self._rounds < CHECKPOINT_ROUNDS:
             return
+        self._rounds = 0
         states = {FLOOR: to_plain(self._memory.state)}
         for floor in (self._quotes, self._risk, self._executor):
             states[floor.name] = await floor.ask(Capture())
-        await self._journal.ask(SaveCheckpoint(states))
+        await self._journal.ask(SaveCheckpoint(turn, states))

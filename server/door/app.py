@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from actors.broadcaster.board import Board
-from actors.journal.store import HAS_TAG, LogReader
+from actors.journal.store import DISK_ERRORS, HAS_TAG, LogReader
 from actors.messages import ChangeConfig
 from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
@@ -49,7 +49,7 @@ MAX_DEPTH: Final = 32
 COMMAND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0  # what a client has at shutdown to take the last frames
 
-GOING_AWAY, TOO_SLOW, BAD_REQUEST, NO_TOKEN, NO_AGENT = 1001, 1013, 4400, 4401, 4404
+GOING_AWAY, TRY_AGAIN, BAD_REQUEST, NO_TOKEN, NO_AGENT = 1001, 1013, 4400, 4401, 4404
 
 
 @frozen
@@ -137,6 +137,12 @@ def _add_errors(app: QuartTrio) -> None:
     @app.errorhandler(WebsocketMismatch)
     async def no_stream(_: WebsocketMismatch) -> Response:
         return Problem(404, "NOT_FOUND", "there is nothing at this address for plain HTTP").response()
+
+    async def unreadable(error: Exception) -> Response:
+        return Problem(503, "DISK_UNAVAILABLE", f"the log cannot be read: {error}").response()
+
+    for kind in DISK_ERRORS:
+        app.register_error_handler(kind, unreadable)
 
     @app.errorhandler(HTTPException)
     async def http(error: HTTPException) -> Response:
@@ -522,6 +528,8 @@ async def _push(door: Door, since: int) -> None:
                 for frame in frames:
                     await websocket.send(frame)
         except Behind:
-            code, reason = TOO_SLOW, "too slow: come back with since"
+            code, reason = TRY_AGAIN, "too slow: come back with since"
+        except DISK_ERRORS:
+            code, reason = TRY_AGAIN, "the log cannot be read: come back with since"
         nursery.cancel_scope.cancel()
     await websocket.close(code, reason)

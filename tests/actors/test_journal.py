@@ -14,7 +14,7 @@ from attrs import evolve
 from actors.journal.actor import Journal
 from actors.journal.chain import Head, seal
 from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Checkpoint, LogReader, LogStore
-from actors.messages import ChangeConfig, Note, ReadCheckpoint, ReadHealth, Settle, TellNotes
+from actors.messages import ChangeConfig, Note, ReadCheckpoint, ReadHealth, ReadIncarnation, Settle, TellNotes
 from actors.ports import in_threads
 from actors.strategist import actor as strategist
 from actors.tower import Actor, Floor, Tower
@@ -223,7 +223,8 @@ async def test_a_floor_can_be_restored_while_a_commit_is_on_its_way_to_the_disk(
                 await tower.standing.wait()
                 slow.before = before
                 address = tower.outside().address("Journal")
-                await address.ask(Settle(Turn(), tuple(some_rows(5))))
+                turn = Turn(await address.ask(ReadIncarnation()))
+                await address.ask(Settle(turn, tuple(some_rows(5))))
                 await trio.to_thread.run_sync(begun.wait)
                 async with trio.open_nursery() as asking:
                     asking.start_soon(address.ask, ReadCheckpoint())
