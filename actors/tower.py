@@ -318,7 +318,10 @@ class Tower:
         """Ping every floor, so that a silent one is seen, end the oldest one that is stuck, and the asks whose deadline
         has passed."""
         while True:
+            asleep = trio.current_time()
             await trio.sleep(HEARTBEAT_SECONDS)
+            if (late := trio.current_time() - asleep - HEARTBEAT_SECONDS) > HEARTBEAT_SECONDS:
+                self._excuse(late)
             for outbox, _ in self._boxes:
                 if not outbox.statistics().current_buffer_used:  # what waits there shows life as well as a ping
                     outbox.send_nowait(_PING)
@@ -329,6 +332,12 @@ class Tower:
                     break
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))
+
+    def _excuse(self, late: float) -> None:
+        """The whole process stood still (suspended, swapped out): nobody could show life, so nobody was silent."""
+        self._beats = [beat + late for beat in self._beats]
+        for envelope in self.asks:
+            envelope.deadline += late
 
 
 def _leaf(error: BaseException) -> BaseException:

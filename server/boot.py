@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 from attrs import evolve, frozen
 
-from actors.journal.store import FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
+from actors.journal.store import DISK_ERRORS, FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
 from actors.market_feed.candles import open_candles
 from actors.market_feed.demo import DemoMarket
 from actors.market_feed.replay import ReplayMarket
@@ -83,6 +83,8 @@ def boot(settings: Settings) -> Booted:
         reader.close()
     except Damaged:
         raise
+    except DISK_ERRORS as error:
+        raise UserError(f"{path}: the disk does not take the log: {error}; see to the disk and start again") from None
     except (apsw.Error, ValueError, KeyError) as error:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:

@@ -7,6 +7,7 @@ may be deleted at any time. What `append` has returned from is on the disk (WAL,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -95,7 +96,7 @@ class LogStore(_Log):
             # power cut could bring back otherwise, to undo the whole log.
             self._db.pragma("synchronous", "extra")
             self._db.pragma("journal_mode", "wal")
-            with self._db:
+            with _transaction(self._db):
                 self._db.execute(_TABLES)
                 self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))
             self.log_id: str = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get
@@ -109,7 +110,7 @@ class LogStore(_Log):
         for a batch that was sealed for another head."""
         if batch and not _follows(self.head, batch):
             raise ValueError(f"rows {batch[0].row} to {batch[-1].row} do not follow row {self.head.row} of this log")
-        with self._db:
+        with _transaction(self._db):
             self._db.executemany(
                 _INSERT, ((s.row, s.seq, s.ts, s.kind, s.type, s.body.decode(), s.hash) for s in batch)
             )
@@ -179,6 +180,20 @@ class LogReader(_Log):
         return _verify(self._db, 0)
 
 
+@contextmanager
+def _transaction(db: apsw.Connection) -> Iterator[None]:
+    """All of the block or nothing. A failed disk may already have made SQLite roll back: its error is the one that is
+    told, not that there is nothing to roll back any more."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(apsw.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
 def _write_again(wal: str, vfs: str | None) -> None:
     """Write the WAL over itself and sync it, before anything in it is believed.
 
@@ -186,11 +201,14 @@ def _write_again(wal: str, vfs: str | None) -> None:
     syncs pass them over, and a power cut takes them back. What is written anew is dirty anew. Which syncs failed before
     a process died is not known, so every opening does this.
     """
+    flags = [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0]
     try:
-        file = apsw.VFSFile(vfs or "", wal, [apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_READWRITE, 0])
+        file = apsw.VFSFile(vfs or "", wal, flags)
     except apsw.CantOpenError:
         return  # there is none; where the disk is at fault, the log itself cannot be opened either
     try:
+        if flags[1] & apsw.SQLITE_OPEN_READONLY:
+            raise apsw.ReadOnlyError("the disk is read-only")
         size = file.xFileSize()
         for offset in range(0, size, _CHUNK):
             file.xWrite(file.xRead(min(_CHUNK, size - offset), offset), offset)

@@ -74,6 +74,8 @@ class Door:
         if agent not in (self.agent, "current"):
             raise Problem(404, "AGENT_NOT_FOUND", f"there is no agent {agent!r}; this daemon runs {self.agent!r}")
         if not self.board.ready.is_set() or self.board.risk.config is None:
+            if outage := self.board.outage:
+                raise Problem(503, f"{outage.what.upper()}_UNAVAILABLE", outage.reason)
             raise Problem(503, "STARTING", "the log is still being read")
 
     def state(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from operator import ge, gt, le, lt
 from pathlib import Path
@@ -27,8 +28,10 @@ from tests.benchmarks.processes import (
     heard,
     helper,
     last_words,
+    on_disk,
     resident_mb,
 )
+from tests.benchmarks.restarts import WAL_BYTES
 from tests.world.minutes import write
 
 IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
@@ -71,9 +74,9 @@ class Figure:
 
 @frozen
 class Scale:
-    """How much of everything. `hours` ends shortly before a checkpoint is due: so opening has the most to read."""
+    """How much of everything. `hours` ends a round before a checkpoint is due: so opening has the most to read."""
 
-    hours: int = 8_990
+    hours: int = 8_999
     repeats: int = 3
     big_log_events: int = 1_000_000
     catch_up_events: int = 60_000
@@ -85,11 +88,16 @@ class Scale:
     raw_seconds: float = 1.0
     idle_seconds: float = 3.0
     minutes: int = 500_000
+    restart_log_events: int = 100_000
+    deaths: int = 40
+    messages: int = 20_000
+    rounds: int = 9
 
 
 QUICK: Final = Scale(
-    hours=2_990, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
+    hours=2_999, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
     burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5, minutes=20_000,
+    restart_log_events=20_000, deaths=2, messages=1_000, rounds=1,
 )  # fmt: skip
 
 
@@ -128,12 +136,12 @@ def _bars(log: Path, after: int) -> int:
 
 @define
 class Bench:
-    """Measures; the long log is built once, when it is first asked for."""
+    """Measures; a long log is built once, when it is first asked for."""
 
     ground: Ground
     scale: Scale
     progress: Callable[[str], None]
-    _big: tuple[Path, list[str], int] | None = field(default=None, init=False)
+    _big: dict[int, tuple[Path, list[str], int]] = field(factory=dict, init=False)
 
     # --- the pipeline
 
@@ -191,7 +199,7 @@ class Bench:
         yield Figure("backtest, peak memory", "MB", memory, Target("<", 200), others, note)
 
     def catching_up(self) -> Iterator[Figure]:
-        folder, flags, events = self._big_log()
+        folder, flags, events = self._big_log(self.scale.big_log_events)
         number = min(self.scale.catch_up_events, events)
         rates = []
         with daemon(folder, flags) as (_, port, _):
@@ -297,10 +305,45 @@ class Bench:
                 lags = [lag for stream in streams for lag in stream.lags(commits, seqs)]
                 yield events, last, after[0], streams, lags
 
+    # --- the tower
+
+    def restarting(self) -> Iterator[Figure]:
+        """Every floor's deaths; the slowest floor's count. Each run begins on the log as it was: a death adds to it."""
+        folder, flags, events = self._big_log(self.scale.restart_log_events)
+        found: dict[str, list[float]] = {}
+        for _ in range(self.scale.repeats):
+            own = self.ground.fresh("restarts")
+            shutil.copytree(folder, own, dirs_exist_ok=True)
+            on_disk(own / FILE_NAME)
+            with helper("restarts", own, self.scale.deaths, *(flag for flag in flags if "=" in flag)) as run:
+                run.ready()
+                for name, seconds in run.result().items():
+                    found.setdefault(name, []).extend(1000 * one for one in seconds)
+            shutil.rmtree(own)
+        deaths, rows = sum(map(len, found.values())), _rows_after_checkpoint(folder)
+        note = f"{deaths:,} deaths, {events:,} events, {rows:,} rows after the checkpoint"
+        late = {name: at_rank(values, 0.99) for name, values in found.items()}
+        yield Figure("restarting an actor, p99", "ms", [*late.values()], Target("<", 50), late, note, worst=True)
+        usual = {name: median(values) for name, values in found.items()}
+        raw = {"a WAL's length and its fsync": 1000 / fsyncs(self.ground.folder, self.scale.raw_seconds, WAL_BYTES)}
+        yield Figure("restarting an actor, p50", "ms", [*usual.values()], None, {**usual, **raw}, worst=True)
+
+    def mailboxes(self) -> Iterator[Figure]:
+        """Ours beside the fastest way over a bare channel, and beside pykka."""
+        with helper("mailbox", self.scale.messages, self.scale.rounds) as run:
+            rates: dict[str, list[float]] = run.result()
+        for ours, bare, others in (
+            ("tell", "send_nowait, receive", ("send, receive", "pykka tell")),
+            ("ask", "reply by an event", ("reply by a channel", "pykka ask")),
+        ):
+            shares = [100 * own / its for own, its in zip(rates[ours], rates[bare], strict=True)]
+            raw = {f"{way}/s": median(rates[way]) for way in (ours, bare, *others)}
+            yield Figure(f"{ours}, of a bare channel's rate", "%", shares, Target(">=", 50), raw, f"bare: {bare}")
+
     # --- the process
 
     def starting(self) -> Iterator[Figure]:
-        folder, flags, _ = self._big_log()
+        folder, flags, _ = self._big_log(self.scale.big_log_events)
         spawn = [bare_python(IMPORTS) for _ in range(self.scale.repeats)]
         raw = {"Python and its imports": median(seconds for seconds, _ in spawn)}
         empty = [self._ready(self.ground.fresh("empty"), ["--speed", "1"]) for _ in range(self.scale.repeats)]
@@ -319,7 +362,7 @@ class Bench:
 
     def opening(self) -> Iterator[Figure]:
         """Spawn to ready on the long log, none of it in memory at first."""
-        folder, flags, events = self._big_log()
+        folder, flags, events = self._big_log(self.scale.big_log_events)
         seconds = []
         for _ in range(self.scale.repeats):
             forget(folder / FILE_NAME)
@@ -338,15 +381,24 @@ class Bench:
         with daemon(folder, flags) as (_, _, seconds):
             return seconds
 
-    def _big_log(self) -> tuple[Path, list[str], int]:
-        """A data dir with the long log, the flags of its market, and its events."""
-        if self._big is None:
-            self.progress(f"building a log of {self.scale.big_log_events:,} events")
+    def _big_log(self, events: int) -> tuple[Path, list[str], int]:
+        """A data dir with a log of at least so many events, the flags of its market, and its events."""
+        if events not in self._big:
+            self.progress(f"building a log of {events:,} events")
             hours = self.ground.hours(self.scale.hours, 2)
             source, folder = replay(self.ground, hours).folder, self.ground.fresh("big")
-            _, head = build(source, folder, self.scale.big_log_events)
-            self._big = folder, [*hours.flags, "--speed", "max"], head.seq
-        return self._big
+            _, head = build(source, folder, events)
+            self._big[events] = folder, [*hours.flags, "--speed", "max"], head.seq
+        return self._big[events]
+
+
+def _rows_after_checkpoint(folder: Path) -> int:
+    """The rows after the newest checkpoint."""
+    reader = LogReader(folder / FILE_NAME)
+    checkpoint = reader.latest_checkpoint(MAKER)
+    rows = reader.head().row - (checkpoint.row if checkpoint else 0)
+    reader.close()
+    return rows
 
 
 def _speeds(runs: list[Replay]) -> list[float]:
@@ -360,6 +412,8 @@ MEASURES: Final[dict[str, Measure]] = {
     "catch-up": Bench.catching_up,
     "crowd": Bench.crowds,
     "burst": Bench.bursts,
+    "restart": Bench.restarting,
+    "mailbox": Bench.mailboxes,
     "start": Bench.starting,
     "idle": Bench.idling,
     "open": Bench.opening,

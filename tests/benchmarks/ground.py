@@ -125,13 +125,13 @@ def filesystem(folder: Path) -> str:
     return kind
 
 
-def fsyncs(folder: Path, seconds: float) -> float:
-    """Appends of 4 KB, each with its fsync, per second."""
+def fsyncs(folder: Path, seconds: float, size: int = 4096) -> float:
+    """Appends of so many bytes, each with its fsync, per second."""
     path, count = folder / "fsync", 0
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    data, handle = bytes(size), os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     begin = monotonic()
     while (taken := monotonic() - begin) < seconds:
-        os.write(handle, bytes(4096))
+        os.write(handle, data)
         os.fsync(handle)
         count += 1
     os.close(handle)
