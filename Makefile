@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 ARGS ?=
+SEEDS ?= 100
 
-.PHONY: help setup run test lint bench format lock clean
+.PHONY: help setup run test lint bench simulate long format lock clean
 
 help:  ## what there is to type
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -30,6 +31,14 @@ lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+
+simulate: $(STAMP)  ## simulated worlds with faults of all kinds; SEEDS=N says how many
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
+
+long: $(STAMP)  ## hours of it: 2,000 worlds, the planted bugs, hundreds of kills of the real daemon
+	@$(BIN)/python -m tests.simulation --seeds 2000
+	@$(BIN)/python -m tests.simulation.exam
+	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md, measured here and now
 	@$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -1,0 +1,1 @@
+"""The whole agent in a simulated world: one seed, one run."""

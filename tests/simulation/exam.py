@@ -1,0 +1,96 @@
+"""The simulator's own exam: each planted bug, in a copy of the product, must be caught within so many seeds.
+
+`python -m tests.simulation.exam` takes it anew and writes which seed caught which bug to `caught.json`; the test suite
+holds every bug against the seed that caught it, and a few more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from attrs import frozen
+
+from tests.simulation import bugs, bugs_blind
+from tests.simulation.planted import Bug, planted
+
+BUGS: Final[tuple[Bug, ...]] = (*bugs.BUGS, *bugs_blind.BUGS)
+CAUGHT: Final = Path(__file__).parent / "caught.json"
+SEEDS: Final = 200
+SECONDS: Final = 900  # for all seeds of one bug
+
+
+@frozen
+class Verdict:
+    """`seed` is the first of those tried that caught the bug, None where none did; `seeds` is how many that took."""
+
+    bug: Bug
+    seed: int | None
+    seeds: int
+    statements: tuple[str, ...] = ()
+    text: str = ""
+
+
+def examine(bug: Bug, seeds: Sequence[int]) -> Verdict:
+    """Run the seeds on a copy of the product with this bug in it, until one sees it."""
+    with tempfile.TemporaryDirectory() as folder:
+        planted(bug, Path(folder))
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [sys.executable, "-m", "tests.simulation", "--json", "--until-violated", "--jobs", "1"]
+        command += [word for seed in seeds for word in ("--seed", str(seed))]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    if not outcomes:
+        raise RuntimeError(f"{bug.name}: the simulator did not run: {done.stderr[-2000:]}")
+    return _verdict(bug, outcomes)
+
+
+def _verdict(bug: Bug, outcomes: Sequence[dict[str, Any]]) -> Verdict:
+    last = outcomes[-1]
+    if not last["violations"]:
+        return Verdict(bug, None, len(outcomes))
+    statements = tuple(sorted({violation["statement"] for violation in last["violations"]}))
+    return Verdict(bug, last["seed"], len(outcomes), statements, last["violations"][0]["text"])
+
+
+def verdicts(chosen: Iterable[Bug], seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
+    with ThreadPoolExecutor(jobs) as pool:
+        yield from pool.map(lambda bug: examine(bug, seeds), chosen)
+
+
+@click.command()
+@click.option("--bug", "names", multiple=True, help="Only these; repeatable.")
+@click.option("--seeds", type=int, default=SEEDS, show_default=True, help="How many are tried, from 0 on.")
+@click.option("--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Bugs at once.")
+def main(names: tuple[str, ...], seeds: int, jobs: int) -> None:
+    """Take the exam. Exit 1 where a bug survives."""
+    chosen = [bug for bug in BUGS if not names or bug.name in names]
+    caught = json.loads(CAUGHT.read_text()) if CAUGHT.exists() else {}
+    survivors = []
+    for verdict in verdicts(chosen, range(seeds), jobs):
+        name, seed = verdict.bug.name, verdict.seed
+        if seed is None:
+            survivors.append(name)
+            caught.pop(name, None)
+        else:
+            caught[name] = {"seed": seed, "seeds": verdict.seeds, "seen_as": list(verdict.statements)}
+        print(f"{name:<52} {'SURVIVED' if seed is None else f'seed {seed}':>9}  {verdict.bug.statement:>3} seen as "
+              f"{', '.join(verdict.statements)}: {verdict.text[:150]}", flush=True)  # fmt: skip
+    known = {bug.name for bug in BUGS}
+    CAUGHT.write_text(json.dumps({name: caught[name] for name in sorted(caught) if name in known}, indent=1) + "\n")
+    print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught" + "".join(f"\n  survived: {s}" for s in survivors))
+    sys.exit(1 if survivors else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""A simulated market: a walk that trades, over midnights, a year's end or a leap day, with holes, and with a clock that
+is set back now and then."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Final
+
+import trio
+
+from protocol.errors import Outage
+from protocol.market import Gap, Round
+from tests.world.market import HOUR, PAIRS, tick
+
+BEGINNINGS: Final = tuple(
+    datetime(*day, tzinfo=UTC) for day in ((2026, 1, 1), (2027, 12, 28), (2028, 2, 26), (2026, 3, 28, 13), (2026, 10, 24))
+)
+
+
+class SimMarket:
+    """Rounds by number. What it answers is the seed's; whether it answers now is the world's (`trouble`)."""
+
+    interval = HOUR
+    series: tuple[str, ...] = ()
+
+    def __init__(self, random: Random, rounds: int, pairs: int, *, set_back: bool, marks: Counter[str]) -> None:
+        self.pairs = PAIRS[:pairs]
+        self.begins = random.choice(BEGINNINGS)
+        self.pinned: dict[str, Any] = {"kind": "simulated", "begins": self.begins.isoformat()}
+        self.rounds = _walk(random, self.begins, rounds, self.pairs, set_back)
+        self.trouble: Callable[[], str | None] = lambda: None
+        self.gate: Callable[[int], Awaitable[None]] | None = None
+        self._marks = marks
+
+    @property
+    def days(self) -> float:
+        return (max(round.ts for round in self.rounds) - self.begins) / timedelta(days=1)
+
+    async def next_round(self, cursor: Any | None, /) -> Round | Outage | None:
+        await trio.lowlevel.checkpoint()
+        index = 0 if cursor is None else cursor
+        if self.gate is not None:
+            await self.gate(index)
+        match self.trouble():
+            case "market hangs":
+                self._marks["market hung"] += 1
+                await trio.sleep_forever()
+            case "market outage":
+                return Outage("market", "the venue does not answer")
+        if index >= len(self.rounds):
+            return None
+        return self.rounds[index]
+
+
+def _walk(random: Random, begins: datetime, count: int, pairs: tuple[str, ...], set_back: bool) -> list[Round]:
+    price = {pair: 100.0 * (number + 1) for number, pair in enumerate(pairs)}
+    made, ts, last = list[Round](), begins, dict[str, datetime]()
+    while len(made) < count:
+        if set_back and made and random.random() < 0.03:  # the venue's clock goes back, and then on
+            back = ts - random.randrange(30) * HOUR
+            ticks = {pair: tick(random, back, price[pair], price[pair] * 1.3) for pair in pairs}
+            made.append(Round(back, ticks, len(made) + 1))
+            continue
+        ts += HOUR if random.random() > 0.02 else HOUR * random.randrange(2, 30)
+        ticks, gaps = {}, list[Gap]()
+        for pair in pairs:
+            before = price[pair]
+            price[pair] = before * (1 + random.gauss(0.0, 0.02 if len(made) % 40 < 30 else 0.05))
+            if pair != pairs[0] and random.random() < 0.05:
+                continue
+            ticks[pair] = tick(random, ts, before, price[pair])
+            if pair in last and (missing := round((ts - last[pair]) / HOUR) - 1) > 0:
+                gaps.append(Gap(pair, last[pair], ts, missing))
+            last[pair] = ts
+        made.append(Round(ts, ticks, len(made) + 1, tuple(gaps)))
+    return made

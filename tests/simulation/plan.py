@@ -1,0 +1,132 @@
+"""What a seed does to its world: which faults there are, how often, and how small the product's buffers are made so that
+their edges are met."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from random import Random
+from typing import Any, Final
+
+from attrs import evolve, frozen
+
+from actors.broadcaster import actor as broadcaster
+from actors.broadcaster import board
+from actors.journal import actor as journal
+from actors.strategist import actor as strategist
+from protocol.settings import AgentConfig
+from server.door import stream
+from tests.world.market import PAIRS, eager_config
+
+# Each world has some of these, drawn by its seed. What each does: `World._strike`.
+FAULTS: Final = (
+    "actor dies", "actor hangs", "meltdown", "mailbox flood",
+    "process killed", "power cut", "power cut in a write", "power cut at a first byte", "orderly stop",
+    "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk hangs",
+    "checkpoint forgotten", "checkpoint garbled", "bit flips",
+    "market outage", "market hangs", "clock set back",
+    "client leaves", "client stalls", "client babbles", "poisoned round",
+)  # fmt: skip
+SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
+    "CHECKPOINT_ROUNDS": (strategist, (1, 4, 7, 20, 50, 1000)),
+    "PENDING_ROWS": (journal, (1, 8, 40, 2000)),
+    "KEPT_FRAMES": (board, (1, 8, 50, 10_000)),
+    "FRAMES": (stream, (1, 7, 500)),
+}
+ROW_SIZES: Final = (3, 50, 2000)
+
+
+@frozen
+class Plan:
+    """A seed's world. `changes` are the owner's: before which round, and what is patched."""
+
+    seed: int
+    rounds: int
+    pairs: int
+    speed: float | None
+    faults: frozenset[str]
+    pause: float  # seconds between two faults, on average
+    budget: int  # of faults
+    sizes: dict[str, int]
+    row_size: int
+    config: AgentConfig
+    changes: tuple[tuple[int, dict[str, Any]], ...]
+    followers: int
+    audited: bool  # each first byte is held against the disk, not only those at which the power is cut
+
+    @property
+    def deadly(self) -> bool:
+        """May a round kill so often that it is passed over? Then the run is not the undisturbed one's any more."""
+        return "poisoned round" in self.faults
+
+
+def draw(seed: int) -> Plan:
+    random = Random(f"plan {seed}")
+    rounds = random.choice((40, 90, 150, 240))
+    chosen = frozenset(name for name in FAULTS if random.random() < (0.15 if name in ("poisoned round", "meltdown") else 0.4))
+    config = _config(random)
+    return Plan(
+        seed=seed,
+        rounds=rounds,
+        pairs=len(config.watchlist),
+        speed=random.choice((None, 2.0, 10.0, 10.0)),
+        faults=chosen or frozenset({"actor dies"}),
+        pause=random.choice((0.3, 1.0, 3.0)),
+        budget=random.randint(4, 24),
+        sizes={name: random.choice(values) for name, (_, values) in SIZES.items()},
+        row_size=random.choice(ROW_SIZES),
+        config=config,
+        changes=_changes(random, rounds, config),
+        followers=random.choice((1, 1, 2)),
+        audited=random.random() < 0.3,
+    )
+
+
+def _config(random: Random) -> AgentConfig:
+    config = eager_config(PAIRS[: random.choice((1, 2, 2, 3))])
+    fill_at = random.choice(("quote", "next_open"))
+    return evolve(
+        config,
+        paper=evolve(config.paper, fill_at=fill_at),
+        risk=evolve(config.risk, max_consecutive_losses=random.choice((2, 4)), cooldown_hours=random.choice((5, 30))),
+        strategy=evolve(config.strategy, fee_multiple=random.choice((Decimal("0.1"), Decimal(1)))),
+    )
+
+
+def _changes(random: Random, rounds: int, config: AgentConfig) -> tuple[tuple[int, dict[str, Any]], ...]:
+    """At most one before a round, each other than what it finds."""
+    at = sorted(random.sample(range(5, rounds), random.choice((0, 1, 3))))
+    return tuple((index, _patch(random, number, config)) for number, index in enumerate(at))
+
+
+def _patch(random: Random, number: int, config: AgentConfig) -> dict[str, Any]:
+    """Limits tightened and loosened, above all while a lock may hold; another strategy; another watchlist."""
+    unlike = number + random.randrange(5) * 10  # so that no patch finds the config as it wants it
+    return random.choice(
+        (
+            {"risk": {"daily_drawdown_pct": 2 + unlike / 100, "max_drawdown_pct": 5 + unlike / 100}},
+            {"risk": {"daily_drawdown_pct": 30 + unlike / 100, "max_drawdown_pct": 60 + unlike / 100}},
+            {"risk": {"max_consecutive_losses": 1 + number, "cooldown_hours": 1 + unlike}},
+            {"risk": {"max_consecutive_losses": 900 - unlike, "cooldown_hours": 2 + unlike}},
+            {"strategy": {"spec": {"name": f"another-{unlike}", "params": {"position_size_pct": 20 + unlike}}}},
+            {"quotes": {"max_age_seconds": 1000 + unlike}},
+            {"snapshot_minutes": 60 + unlike},
+            {"evaluation": {"trade_floor": 1 + number, "eval_window_days": 1}},
+        )
+    )
+
+
+@contextmanager
+def cramped(plan: Plan) -> Iterator[None]:
+    """The product's buffers and batches at the plan's sizes, for the length of the block."""
+    modules = [(module, name, plan.sizes[name]) for name, (module, _) in SIZES.items()]
+    modules += [(module, "READ_ROWS", plan.row_size) for module in (journal, broadcaster)]
+    before = [(module, name, getattr(module, name)) for module, name, _ in modules]
+    try:
+        for module, name, value in modules:
+            setattr(module, name, value)
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)

@@ -1,0 +1,148 @@
+"""Deaths of single actors, at any of their awaits: an exception raised where the task is parked, by the seed's count of
+steps."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import MethodType
+from typing import Any, Final
+
+import outcome
+import trio
+from attrs import evolve
+from trio.lowlevel import Task
+
+from actors.tower import Actor, Desk, Floor, Tower
+
+ACTORS: Final = Path(__file__).parents[2] / "actors"
+
+
+class Killed(Exception):
+    """What the seed has an actor die of."""
+
+
+def _raise() -> Any:
+    raise Killed
+
+
+class Reaper(trio.abc.Instrument):
+    """Counts the steps of all tasks. `on_step` is called with each; what it raises is its own fault.
+
+    A task of an actor that is parked is ended through the very hook by which trio cancels one, and one that stands at a
+    checkpoint when it goes on. So death can come at every await, shielded or not, and at no other place.
+    """
+
+    def __init__(self, marks: Counter[str]) -> None:
+        self.on_step: Callable[[], None] = lambda: None
+        self.may_kill: Callable[[str], bool] = lambda _: True
+        self.killed: Callable[[str], None] = lambda _: None
+        self.sites: Counter[str] = Counter()  # where deaths came
+        self._marks = marks
+        self._tasks: dict[Task, tuple[str, str]] = {}
+        self._due: int | None = None  # steps of actors until the next death
+        self._victim: str | None = None
+
+    def doom(self, steps: int, floor: str | None) -> None:
+        """After so many steps of actors, one dies: the next of `floor`, or whichever it is."""
+        self._due, self._victim = steps, floor
+
+    def spare(self) -> None:
+        self._due = None
+        self._tasks.clear()
+
+    def watch(self, floor: str, office: str) -> None:
+        """The current task is an actor's."""
+        task = trio.lowlevel.current_task()
+        self._tasks[task] = (floor, office)
+
+    def task_exited(self, task: Task) -> None:
+        self._tasks.pop(task, None)
+
+    def after_task_step(self, task: Task) -> None:
+        self.on_step()
+        if self._due is None or task not in self._tasks:
+            return
+        floor, office = self._tasks[task]
+        self._due -= 1
+        if self._due <= 0 and self._victim in (None, floor) and self.may_kill(floor) and self._kill(task):
+            self._due = None
+            if office == "restoring":
+                self._marks["death in restore"] += 1
+            self.killed(floor)
+
+    def _kill(self, task: Task) -> bool:
+        site = _site(task)
+        if site is None:  # it has ended
+            return False
+        if task._abort_func is not None:
+            task._attempt_abort(_raise)
+            if task._abort_func is not None:  # it waits for what cannot be given up
+                return False
+        else:
+            task._next_send = outcome.Error(Killed())
+        self.sites[site] += 1
+        return True
+
+
+def _site(task: Task) -> str | None:
+    """The await of ours that the task is parked at: file:line, the line of the innermost one in `actors/`."""
+    found = None
+    for frame, line in task.iter_await_frames():
+        path = Path(frame.f_code.co_filename)
+        if "actors" in path.parts[-3:-1]:
+            found = f"{path.parent.name}/{path.name}:{line}" if path.parent.name != "actors" else f"{path.name}:{line}"
+    return found
+
+
+def await_sites() -> set[str]:
+    """Every await that an actor's task can stand at: those of the floors' actors, and of what they restore by."""
+    sites = set()
+    for path in [*ACTORS.glob("*/actor.py"), ACTORS / "restoring.py"]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Await):
+                prefix = f"{path.parent.name}/" if path.parent != ACTORS else ""
+                sites.add(f"{prefix}{path.name}:{node.lineno}")
+    return sites
+
+
+def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool]) -> None:
+    """From now on the reaper knows the tasks of each new incarnation, and a floor for which `hangs` says so never gets
+    done with the message in its hand."""
+
+    def haunted(floor: Floor) -> Floor:
+        def opened(desk: Desk) -> Actor:
+            actor = floor.open(desk)
+            _possess(actor, floor.name, reaper, hangs)
+            return actor
+
+        return evolve(floor, open=opened)
+
+    tower._floors = tuple(map(haunted, tower._floors))
+
+
+def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bool]) -> None:
+    restore, receive, work = actor.restore, actor.receive, actor.work
+
+    async def restoring(_: Actor) -> None:
+        reaper.watch(floor, "restoring")
+        await restore()
+        reaper.watch(floor, "receiving")
+
+    async def receiving(_: Actor, message: Any) -> Any:
+        hung = hangs(floor)
+        if hung and trio.current_time() % 2 < 1:
+            await trio.sleep_forever()
+        answer = await receive(message)
+        if hung:
+            await trio.sleep_forever()
+        return answer
+
+    async def working(_: Actor) -> None:
+        reaper.watch(floor, "working")
+        await work()
+
+    for name, method in (("restore", restoring), ("receive", receiving), ("work", working)):
+        setattr(actor, name, MethodType(method, actor))

@@ -1,0 +1,145 @@
+"""A seed's run and what came of it: the disturbed world, and the one that nothing happened to, to hold it against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import sys
+from collections import Counter
+from typing import Any, Final
+
+from attrs import Factory, frozen
+
+from tests.actors.seeded import run_seeded
+from tests.simulation.plan import Plan, cramped, draw
+from tests.simulation.world import Violation, World
+
+PATIENCE_SECONDS: Final = 120  # of real time; a world takes about one
+COMMAND: Final = "python -m tests.simulation --seed {seed}"
+
+
+@frozen
+class Outcome:
+    """What a seed's run came to. `digest` is of its log, byte for byte."""
+
+    seed: int
+    violations: tuple[Violation, ...]
+    faults: dict[str, int]
+    marks: dict[str, int]
+    sites: dict[str, int] = Factory(dict)
+    days: float = 0.0
+    trades: int = 0
+    rows: int = 0
+    lives: int = 0
+    digest: str = ""
+
+    @property
+    def replay(self) -> str:
+        return COMMAND.format(seed=self.seed)
+
+
+class Hangs(BaseException):
+    """A world went on for PATIENCE_SECONDS of real time."""
+
+
+def run(seed: int) -> Outcome:
+    """Run the seed's world. Never raises: what goes wrong is a violation."""
+    logging.disable(logging.CRITICAL)
+    plan = draw(seed)
+    world = World(plan)
+    try:
+        _within(PATIENCE_SECONDS, world)
+        if not _passed_over(world) and not world.violations:
+            calm = World(plan, disturbed=False)
+            _within(PATIENCE_SECONDS, calm)
+            world.violations += calm.violations
+            world.violations += _differences(world, calm)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        world.complain("simulator", f"{type(error).__name__}: {error} {_leaf(error)}")
+    finally:
+        logging.disable(logging.NOTSET)
+    return _outcome(plan, world)
+
+
+def _within(seconds: int, world: World) -> None:
+    def give_up(*_: Any) -> None:
+        raise Hangs
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        with cramped(world.plan):
+            run_seeded(world.plan.seed, world.run)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        world.disk.close()
+
+
+def _passed_over(world: World) -> bool:
+    """Was a round skipped because it killed? Then it decided otherwise than the undisturbed world, as it should."""
+    return world.judge.marks["skipped by crash"] > 0
+
+
+def _differences(world: World, calm: World) -> list[Violation]:
+    """Whatever happened to it, its decisions are those of the world that nothing happened to."""
+    mine, theirs = world.essence, calm.essence
+    for place, (one, two) in enumerate(zip(mine, theirs, strict=False)):
+        if one != two:
+            return [Violation("24", f"decision {place} is {_short(one)}, undisturbed {_short(two)}")]
+    if len(mine) != len(theirs):
+        return [Violation("24", f"{len(mine)} decisions, undisturbed {len(theirs)}")]
+    return []
+
+
+def _short(value: Any) -> str:
+    return json.dumps(value)[:400]
+
+
+def _leaf(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    trace, where = error.__traceback__, ""
+    while trace is not None:
+        where = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return f"({type(error).__name__}: {error}, at {where})"
+
+
+def _outcome(plan: Plan, world: World) -> Outcome:
+    digest = hashlib.blake2b(digest_size=16)
+    for row in world.log:
+        digest.update(row[5].encode())
+        digest.update(row[6])
+    return Outcome(
+        plan.seed,
+        tuple(world.violations),
+        dict(sorted(world.faults.items())),
+        dict(sorted((+world.marks).items())),
+        dict(sorted(world.reaper.sites.items())),
+        world.market.days,
+        sum(row[3] == "trade" for row in world.log),
+        len(world.log),
+        world.lives,
+        digest.hexdigest(),
+    )
+
+
+def tell(outcome: Outcome) -> str:
+    """A violated seed, for whoever has to mend it."""
+    lines = [f"seed {outcome.seed}: {len(outcome.violations)} violations; again with: {outcome.replay}"]
+    lines += [f"  statement {violation.statement}: {violation.text}" for violation in outcome.violations[:8]]
+    return "\n".join(lines)
+
+
+def add(counters: Counter[str], counts: dict[str, int]) -> None:
+    for name, count in counts.items():
+        counters[name] += count
+
+
+if sys.flags.optimize:
+    raise RuntimeError("the simulator's assertions are part of it")
