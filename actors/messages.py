@@ -46,16 +46,17 @@ class Settle(Ask[Outage | None]):
 
 
 @frozen
-class ReadRows(Ask[tuple[int, list[Row]]]):
-    """Accepted rows of these kinds after row `after`, oldest first, with the row to go on from; (0, []) at the end."""
+class ReadRows(Ask[tuple[int, list[Row]] | Outage]):
+    """Accepted rows of these kinds after row `after`, oldest first, with the row to go on from; (0, []) at the end. An
+    Outage where the disk cannot be read now."""
 
     after: int
     kinds: tuple[str, ...]
 
 
 @frozen
-class ReadCheckpoint(Ask[Checkpoint | None]):
-    pass
+class ReadCheckpoint(Ask[Checkpoint | Outage | None]):
+    """The newest one, None where there is none, an Outage where the disk cannot be read now."""
 
 
 @frozen

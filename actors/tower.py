@@ -184,7 +184,7 @@ class Tower:
         self._on_fall = on_fall
         self._incurable = incurable
         self._ends: tuple[type[Exception], ...] = (Meltdown, *incurable)
-        self._at_hand: list[Any] = [None] * len(self._floors)  # the message read last
+        self._at_hand = [_PING] * len(self._floors)  # the message read last, and by then settled or being handled
         self._deaths_allowed = deaths_allowed
         self._window = window
         self._read = 0
@@ -249,15 +249,18 @@ class Tower:
         fallen: list[BaseException],
         younger: trio.CancelScope,
     ) -> None:
-        """One incarnation to its end; if that is a death, the younger floors fall with it."""
+        """One incarnation to its end; if that is a death, the younger floors fall with it. Only then is its last message
+        settled: a younger floor that waits for it falls of this death, and not of an own one."""
         try:
             with own:
-                await self._incarnate(index, restored, younger)
+                await self._incarnate(index, restored)
         except* Exception as causes:
             fallen.append(causes)
             younger.cancel()
+        finally:
+            self._at_hand[index].settle(outcome.Error(Died(self._floors[index].name)))
 
-    async def _incarnate(self, index: int, restored: trio.Event, younger: trio.CancelScope) -> None:
+    async def _incarnate(self, index: int, restored: trio.Event) -> None:
         floor = self._floors[index]
         self._beats[index] = trio.current_time()
         actor = floor.open(Desk(self, index))
@@ -267,29 +270,23 @@ class Tower:
                 nursery.start_soon(actor.work)
                 restored.set()
                 self._reading[index] = nursery.cancel_scope
-                await self._read_on(index, actor, younger)
+                await self._read_on(index, actor)
         finally:
             self._reading[index] = None
             actor.close()
-        raise Stuck(f"{floor.name} was not done with a {type(self._at_hand[index]).__name__} in {STUCK_SECONDS:.0f} s")
+        kind = type(self._at_hand[index].message).__name__
+        raise Stuck(f"{floor.name} was not done with a {kind} in {STUCK_SECONDS:.0f} s")
 
-    async def _read_on(self, index: int, actor: Actor, younger: trio.CancelScope) -> None:
-        """Message after message, until one of them kills or the watch ends it. Then the younger floors fall before the
-        message is settled: one of them that waits for it dies of this death, and not of an own one."""
+    async def _read_on(self, index: int, actor: Actor) -> None:
+        """Message after message, until one of them kills or the watch ends it."""
         inbox = self._boxes[index][1]
         while True:
             envelope = await self._next(inbox)
             self._beats[index] = trio.current_time()
             if envelope is _PING:
                 continue
-            self._at_hand[index] = envelope.message
-            try:
-                answer = await actor.receive(envelope.message)
-            except BaseException:
-                younger.cancel()
-                envelope.settle(outcome.Error(Died(self._floors[index].name)))
-                raise
-            envelope.settle(outcome.Value(answer))
+            self._at_hand[index] = envelope
+            envelope.settle(outcome.Value(await actor.receive(envelope.message)))
 
     async def _next(self, inbox: trio.MemoryReceiveChannel[_Envelope]) -> _Envelope:
         """The next message. A burst is read without yielding between its messages, but for every BURST-th."""

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+import apsw
 import trio
 
 from actors.journal.chain import Head, Sealed, seal
@@ -39,6 +40,7 @@ from protocol.errors import Outage
 from protocol.events import Row
 
 log = logging.getLogger("forestay.journal")
+T = TypeVar("T")
 PENDING_ROWS: Final = 2_000
 READ_ROWS: Final = 5_000
 COMMIT_PAUSE_SECONDS: Final = 0.01
@@ -89,7 +91,7 @@ class Journal(Actor):
             case ReadRows():
                 return await self._read(message)
             case ReadCheckpoint():
-                return await self._blocking(lambda: self._store.latest_checkpoint(MAKER))
+                return await self._reading(lambda: self._store.latest_checkpoint(MAKER))
             case SaveCheckpoint():
                 if message.turn is self._turn:
                     self._checkpoint = Checkpoint(self._head.row, message.states)
@@ -132,15 +134,24 @@ class Journal(Actor):
             await self._progress.wait()
         self._waiting = False
 
-    async def _read(self, message: ReadRows) -> tuple[int, list[Row]]:
+    async def _read(self, message: ReadRows) -> tuple[int, list[Row]] | Outage:
         """Rows from the disk first; what is accepted but not yet there comes last."""
         committed = self._store.head.row
         if message.after < committed:
-            found = await self._blocking(lambda: self._store.bodies(message.after, message.kinds, READ_ROWS))
+            found = await self._reading(lambda: self._store.bodies(message.after, message.kinds, READ_ROWS))
+            if isinstance(found, Outage):
+                return found
             if found:
                 return found[-1][0], [decode_row(body) for _, body in found]
         rest = [s for s in self._pending if s.row > max(message.after, committed) and s.kind in message.kinds]
         return (rest[-1].row if rest else 0), [s.value for s in rest]
+
+    async def _reading(self, read: Callable[[], T]) -> T | Outage:
+        """What the disk says. While it is reopened there is no handle to read by, and nobody is kept waiting for one."""
+        try:
+            return await self._blocking(read)
+        except (*DISK_ERRORS, apsw.ConnectionClosedError) as error:
+            return Outage("disk", f"the log cannot be read: {error}")
 
     async def work(self) -> None:
         async with trio.open_nursery() as nursery:

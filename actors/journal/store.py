@@ -1,7 +1,7 @@
 """The log on disk: one SQLite file, one writer, any number of readers.
 
 Two tables carry meaning: `log`, append-only, and `meta`, which names it. `checkpoint` is a cache of folded states and
-may be deleted at any time. What `append` has returned from is on the disk (WAL, synchronous=EXTRA).
+may be deleted at any time. What `append` has returned from is on the disk (WAL, synchronous=FULL).
 """
 
 from __future__ import annotations
@@ -92,10 +92,8 @@ class LogStore(_Log):
         self._db = _open(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE, vfs)
         try:
             _write_again(f"{path}-wal", vfs)  # SQLite looks into it at the first statement, not before
-            # "extra" is "full" in a WAL. Before there is one it also syncs the removal of the first journal, which a
-            # power cut could bring back otherwise, to undo the whole log.
-            self._db.pragma("synchronous", "extra")
             self._db.pragma("journal_mode", "wal")
+            self._db.pragma("synchronous", "full")
             with _transaction(self._db):
                 self._db.execute(_TABLES)
                 self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))

@@ -26,12 +26,13 @@ TOWER: Final = (
         "cancelled-message-is-queued-again",
         "35",
         "actors/tower.py",
-        "            except BaseException:\n",
+        "            envelope.settle(outcome.Value(await actor.receive(envelope.message)))\n",
         """\
+            try:
+                envelope.settle(outcome.Value(await actor.receive(envelope.message)))
             except trio.Cancelled:  # it was an older floor's fault: the next incarnation takes it up again
                 self.post(index, envelope)
                 raise
-            except BaseException:
 """,
         "A message that fell with an older floor seemed worth keeping. Seen when an older floor dies while a younger "
         "one handles a message, or when a stuck one is ended.",
@@ -40,8 +41,8 @@ TOWER: Final = (
         "fallen-asker-is-not-told",
         "35",
         "actors/tower.py",
-        "            except BaseException:\n",
-        "            except Exception:\n",
+        "        finally:\n            self._at_hand[index].settle(",
+        "            self._at_hand[index].settle(",
         "Cancelled is no Exception. Seen when an older floor dies while a younger one handles an ask from outside (a "
         "config change, a stop): it is answered after its deadline instead of at once.",
     ),
@@ -49,11 +50,14 @@ TOWER: Final = (
         "asker-dies-a-death-of-its-own",
         "36",
         "actors/tower.py",
+        "            envelope.settle(outcome.Value(await actor.receive(envelope.message)))\n",
         """\
-                younger.cancel()
-                envelope.settle(""",
-        """\
-                envelope.settle(""",
+            try:
+                envelope.settle(outcome.Value(await actor.receive(envelope.message)))
+            except BaseException:
+                envelope.settle(outcome.Error(Died(self._floors[index].name)))
+                raise
+""",
         "The younger floors fall a moment later anyway. Seen when an older floor dies of an ask: the younger one that "
         "waits for the answer is counted, and may be journaled, as a death more.",
     ),
@@ -437,18 +441,9 @@ JOURNAL: Final = (
         "commit-without-fsync",
         "2",
         "actors/journal/store.py",
-        '"synchronous", "extra"',
+        '"synchronous", "full"',
         '"synchronous", "normal"',
         "In WAL mode `normal` is what every guide recommends. Seen when the power goes and takes unsynced writes back.",
-    ),
-    Bug(
-        "first-journal-comes-back",
-        "2",
-        "actors/journal/store.py",
-        '"synchronous", "extra"',
-        '"synchronous", "full"',
-        "Full sounds like all there is. Seen when the power goes soon after the log was created, and takes the "
-        "removal of its first rollback journal back: at the next start that undoes the log.",
     ),
     Bug(
         "rewritten-wal-is-not-synced",

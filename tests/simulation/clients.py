@@ -20,7 +20,13 @@ from tests.simulation.wires import PORT, Connection
 HOST: Final = f"127.0.0.1:{PORT}"
 RETRY_SECONDS: Final = 0.3
 ANSWER_SECONDS: Final = 8.0
-GARBAGE: Final = (b"\x00", b"\xff" * 40, b"GET / HTTP/9.9\r\n\r\n", b"\x81\x7f" + b"\xff" * 8, b"POST /agents HTTP/1.1\r\n")
+GARBAGE: Final = (
+    b"\x00",
+    b"\xff" * 40,
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"\x81\x7f" + b"\xff" * 8,
+    b"POST /agents HTTP/1.1\r\n",
+)
 Connect = Callable[[], Connection]  # raises OSError where nobody listens
 
 

@@ -16,7 +16,8 @@ from protocol.market import Gap, Round
 from tests.world.market import HOUR, PAIRS, tick
 
 BEGINNINGS: Final = tuple(
-    datetime(*day, tzinfo=UTC) for day in ((2026, 1, 1), (2027, 12, 28), (2028, 2, 26), (2026, 3, 28, 13), (2026, 10, 24))
+    datetime(year, month, day, tzinfo=UTC)
+    for year, month, day in ((2026, 1, 1), (2027, 12, 28), (2028, 2, 26), (2026, 3, 28), (2026, 10, 24))
 )
 
 

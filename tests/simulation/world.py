@@ -32,7 +32,7 @@ from server.door.gate import Gate
 from server.settings import Offer
 from tests.simulation.clients import Follower, Manners, NoAnswer, request
 from tests.simulation.disk import SimDisk, SimReader, rows
-from tests.simulation.judge import Judge
+from tests.simulation.arbiter import Judge
 from tests.simulation.market import SimMarket
 from tests.simulation.plan import Plan
 from tests.simulation.reaper import Reaper, haunt
@@ -43,6 +43,7 @@ STOP_SECONDS: Final = 1.5  # as the daemon's
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
 AUDIT_SECONDS: Final = 2.0
 LIMIT_SECONDS: Final = 4_000.0  # a world that has not come to rest by then never does
+OFTEN: Final = {"actor dies": 5, "power cut in a write": 2, "killed in a write": 1}
 MANY: Final = 20  # violations: enough to know
 SEQ: Final = re.compile(rb'"seq":(\d+)')
 NOWHERE: Final = Path("/nonexistent/forestay-simulation")
@@ -103,14 +104,13 @@ class World:
         self.calm = not self.disturbed
         market_random = Random(f"market {seed}")
         set_back = "clock set back" in self.plan.faults
-        self.market = SimMarket(
-            market_random, self.plan.rounds, self.plan.pairs, set_back=set_back, marks=self.marks
-        )
+        self.market = SimMarket(market_random, self.plan.rounds, self.plan.pairs, set_back=set_back, marks=self.marks)
         self.market.trouble = lambda: self.market_trouble
         self.market.gate = self._changed_by
         self.market_trouble: str | None = None
         self.latency = 0.0
         self.disk = SimDisk(Random(f"disk {seed}"))
+        self.disk.checkpoint_pages = self.plan.checkpoint_pages
         self.judge = Judge()
         self.reaper = Reaper(self.marks)
         self.reaper.on_step = self._stepped
@@ -121,6 +121,7 @@ class World:
         self._power_cut: Callable[[], None] = lambda: None
         self._cut_at_first_byte = False
         self._until_write: int | None = None
+        self._in_a_write: Callable[[], None] = lambda: None
         self.disk.before = self._about_to
         self._hang: str | None = None
         self._deaths_in_round: Counter[int] = Counter()
@@ -297,7 +298,8 @@ class World:
     async def _mischief(self) -> None:
         """Faults of the plan's kinds, until its budget is spent or the market ends."""
         kinds = sorted(self.plan.faults - {"clock set back", "client leaves", "client stalls", "client babbles"})
-        kinds += 5 * ["actor dies"] * ("actor dies" in kinds)  # there are so many places to die at
+        # There are so many places to die at, and so many writes to tear.
+        kinds += [kind for kind in kinds for _ in range(OFTEN.get(kind, 0))]
         for _ in range(self.plan.budget if kinds else 0):
             await trio.sleep(self.random.expovariate(1 / self.plan.pause))
             if self.calm:
@@ -321,8 +323,9 @@ class World:
             case "process killed" | "power cut":
                 self._until_power_cut = random.randrange(1, 2000)
                 self._power_cut = self.disk.power_cut if kind == "power cut" else self.disk.process_death
-            case "power cut in a write":
+            case "power cut in a write" | "killed in a write":
                 self._until_write = random.randrange(1, 60)
+                self._in_a_write = self.disk.power_cut if kind == "power cut in a write" else self.disk.process_death
             case "power cut at a first byte":
                 self._cut_at_first_byte = True
             case "orderly stop":
@@ -376,9 +379,9 @@ class World:
         self._until_write -= 1
         if self._until_write <= 0 and self.life is not None and not self.life.dead:
             self._until_write = None
-            self.marks[f"power cut before a {operation}"] += 1
-            self._die(self.disk.power_cut)
-            raise apsw.IOError("the power is gone")
+            self.marks[f"death before a {operation}"] += 1
+            self._die(self._in_a_write)
+            raise apsw.IOError("the process is gone")
 
     def _first_byte(self, life: Life, data: bytes) -> None:
         """The first byte of a write is about to reach a client: all of it must be on the disk."""
@@ -526,9 +529,9 @@ class World:
         while True:
             await trio.sleep(random.expovariate(1 / 5))
             path = random.choice(
-                ("/agents", "/agents/current", "/agents/current/events?limit=20", "/agents/current/positions", "/readyz",
+                ("/agents", "/agents/current", "/agents/current/events?limit=20", "/agents/current/positions",
                  "/agents/current/evaluation", "/agents/current/risk/objectives", "/agents/current/trades?limit=3",
-                 "/agents/current/config", "/agents/seed/journal?limit=5", "/nothing")
+                 "/agents/current/config", "/agents/seed/journal?limit=5", "/readyz", "/nothing")
             )  # fmt: skip
             try:
                 status, answer, headers = await request(self._connect, "GET", path)
@@ -594,7 +597,7 @@ class World:
             self.complain("40", f"an actor is stuck for {age:.0f} s and nobody ends it")
             life.hung_at = None
         elif age > 3 * HEARTBEAT_SECONDS and tower.silence() < HEARTBEAT_SECONDS:
-            self.complain("40", f"an actor is stuck for {age:.0f} s, the oldest heartbeat is {tower.silence():.1f} s old")
+            self.complain("40", f"stuck for {age:.0f} s, and the oldest heartbeat is {tower.silence():.1f} s old")
 
     def _told_of_restarts(self, life: Life) -> None:
         """Called at an orderly end, when all is on the disk: each restart of this life has its entry."""
@@ -637,4 +640,3 @@ class World:
             if entry_type not in ("STARTED", "STOPPED", "ACTOR_RESTARTED"):
                 kept.append((kind, plain))
         return kept
-

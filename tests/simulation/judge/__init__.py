@@ -1,61 +1,122 @@
-"""What a log must say, from the written contract alone: a second implementation, which imports nothing of the first.
+"""An independent judge of the log: what it must say, by the written contract alone.
 
-Money is whole numbers of 1e-8 USDT here, days are whole numbers, and a limit is compared without a division. The judge reads
-each row once, in order, and never raises: a log that makes no sense is a violation.
+It imports nothing of the product and shares none of its folds. What it can complain of, by the statements of
+reliability.md: 1 places and `seq`, 3 whole turns, 4 the hash chain and the index columns, 9 time, 12 entry before event
+and echoes, 13 the status from one change to the next, 14 moves and their causes, 17 live orders, 18 orders and their ends,
+19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 34 the ledger. And by
+names of ours: "evaluation" eligibility, "fill" price and size of a fill, "fold" repeats that are counted, "gap" holes in
+the market, "genesis" the first rows, "id" entries, "outcome" one outcome a decision, "quote" evidence, "round" rounds and
+their cursor, "snapshot" when and what, "version" configs, "veto" why, "wire" fields, "shape" what cannot be read as any of
+these.
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
-from decimal import Decimal
-from typing import Any, NamedTuple
 
 from tests.simulation.judge.chain import Chain
-from tests.simulation.judge.ledger import Ledger
-from tests.simulation.judge.limits import Limits
-from tests.simulation.judge.stories import Stories
+from tests.simulation.judge.config import Config
+from tests.simulation.judge.known import Known
+from tests.simulation.judge.lifecycle import OF_THE_STATUS, Lifecycle
+from tests.simulation.judge.report import Line, LoggedRow, Report, Violation
+from tests.simulation.judge.risk import Gauge, Run
+from tests.simulation.judge.rounds import Rounds, check_run
+from tests.simulation.judge.turns import Turn, Turns
 
-LoggedRow = tuple[int, int | None, int, str, str | None, str, bytes]
-
-
-class Violation(NamedTuple):
-    """Which statement a row does not keep, and how that shows."""
-
-    statement: str
-    row: int
-    text: str
+__all__ = ["Judge", "LoggedRow", "Violation"]
 
 
 class Judge:
-    """`read` the rows as they become durable, each once; `violations` and `marks`, the rare states seen, grow."""
+    """Reads a log as it grows, each row once. Never raises, whatever it reads."""
 
     def __init__(self) -> None:
-        self.violations: list[Violation] = []
-        self.marks: Counter[str] = Counter()
-        self._row = 0
-        self._chain = Chain(self._complain)
-        self._ledger = Ledger(self._complain, self.marks)
-        self._limits = Limits(self._complain, self.marks, self._ledger)
-        self._stories = Stories(self._complain, self.marks)
+        self._report = Report()
+        self._known = Known(self._report)
+        self._chain = Chain(self._report)
+        self._turns = Turns(self._report)
+        self._rounds = Rounds(self._known)
+        self._lifecycle = Lifecycle(self._known)
+
+    @property
+    def violations(self) -> list[Violation]:
+        """What is wrong, in the order in which it was found."""
+        return self._report.violations
+
+    @property
+    def marks(self) -> Counter[str]:
+        """Rare states, and how often the log showed them."""
+        return self._report.marks
 
     def read(self, rows: Iterable[LoggedRow]) -> None:
+        """The rows that have become durable since: whole turns."""
         for logged in rows:
-            self._row = logged[0]
+            line = self._chain.take(logged)
+            if line is None:
+                continue
             try:
-                body = json.loads(logged[5], parse_float=Decimal)
-                self._chain.read(logged, body)
-                self._one(logged[2], logged[3], body)
-            except Exception as error:
-                self._complain("judge", f"{logged[3]} makes no sense: {type(error).__name__} {error}")
+                turn = self._turns.take(line)
+                if turn is not None:
+                    self._judge(turn)
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
+                self._report.say("shape", line.row, f"it cannot be understood: {error!r}")
+        if (first := self._turns.open) is not None:
+            self._report.say("3", first.row, "what begins here is durable in part")
 
-    def _one(self, ts: int, kind: str, body: dict[str, Any]) -> None:
-        self._stories.read(ts, kind, body)
-        self._limits.before(ts, kind, body)
-        self._ledger.read(ts, kind, body)
-        self._limits.after(ts, kind, body)
+    def _judge(self, turn: Turn) -> None:
+        first = turn.lines[0]
+        if self._known.config is None and turn.cause != "config":
+            self._report.say("genesis", first.row, f"the log begins with a {first.kind}")
+            return
+        match turn.cause:
+            case "note":
+                self._note(first)
+            case "config":
+                self._config(turn)
+            case "round":
+                self._rounds.follow(turn)
+        for line in turn.lines:
+            if line.kind in OF_THE_STATUS or line.type in OF_THE_STATUS:
+                self._lifecycle.follow(turn)
+                break
+        self._live(turn)
 
-    def _complain(self, statement: str, text: str) -> None:
-        if len(self.violations) < 50:
-            self.violations.append(Violation(statement, self._row, text))
+    def _note(self, line: Line) -> None:
+        """What a process says of its own life."""
+        known = self._known
+        if line.type == "STARTED":
+            known.restarts += 1
+        if line.type == "ACTOR_RESTARTED" or (line.type == "STARTED" and known.restarts > 1):
+            known.report.marks["restart"] += 1
+            known.report.marks["lock over a restart"] += bool(known.locks(line.ts))
+
+    def _config(self, turn: Turn) -> None:
+        """A version is adopted: the first founds the log, every other one begins a fresh run."""
+        known, must = self._known, self._report.must
+        adopted, began = turn.only("config"), turn.lines[-1]
+        assert adopted is not None, "that is what makes it such a turn"
+        before, config = known.config, Config.of(adopted.body)
+        due = before.version + 1 if before else 1
+        must(config.version == due, "version", adopted.row, f"version {config.version}, it should be {due}")
+        labels = [line.type or line.kind for line in turn.lines]
+        if before is None:
+            must(labels == ["genesis", "config", "run_started"], "genesis", turn.lines[0].row, f"begins with {labels}")
+            known.ledger.cash, known.gauge = config.initial, Gauge.opened(config.initial)
+        else:
+            lost = ["STATUS_CHANGE", "status_change"] if known.status == "ELIGIBLE" else []
+            told = labels == ["CONFIG_CHANGE", "config", *lost, "run_started"]
+            must(told, "evaluation" if lost else "version", adopted.row, f"a change of config led to {labels}")
+            if turn.lines[0].type == "CONFIG_CHANGE":
+                says = turn.lines[0].data["version"]
+                must(says == config.version, "version", adopted.row, f"version {config.version}, its entry says {says}")
+            known.report.marks["config changed under a lock"] += bool(known.locks(adopted.ts))
+        known.config = config
+        known.run, known.gauge.risk_peak = Run(config.version, began.ts), known.gauge.equity
+        check_run(known, began)
+
+    def _live(self, turn: Turn) -> None:
+        """No live order outside LIVE, but to leave a position."""
+        for line in turn.lines:
+            if line.kind == "trade" and line.body["phase"] == "live" and line.body["side"] == "buy":
+                held = self._known.status == "LIVE"
+                self._report.must(held, "17", line.row, f"a live order, the status is {self._known.status}")

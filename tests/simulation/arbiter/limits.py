@@ -7,8 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.judge.chain import millis
-from tests.simulation.judge.ledger import Ledger, halved, units
+from tests.simulation.arbiter.chain import millis
+from tests.simulation.arbiter.ledger import Ledger, halved, units
 
 DAY = 86_400_000
 HOUR = 3_600_000

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tests.simulation.judge.chain import millis
+from tests.simulation.arbiter.chain import millis
 
 # Which entry stands right before which event, and what they share.
 ENTRY_OF = {

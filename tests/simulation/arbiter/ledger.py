@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from tests.simulation.judge.chain import millis
+from tests.simulation.arbiter.chain import millis
 
 UNIT = 10**8
 MINUTE = 60_000

@@ -1,0 +1,186 @@
+"""A round of candles: what was decided, the mark, and what the mark led to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+from tests.simulation.judge.decisions import Decisions, check_gaps
+from tests.simulation.judge.known import Known, Round, Rows
+from tests.simulation.judge.lifecycle import OF_THE_STATUS
+from tests.simulation.judge.money import UNITS, text, units
+from tests.simulation.judge.report import DAY, Line, Plain, millis, next_midnight
+from tests.simulation.judge.risk import Block, Run, fallen, reached, shown
+from tests.simulation.judge.turns import Turn
+
+# Which statement a consequence of the mark belongs to, where it is missing or should not be there.
+STATEMENTS = {
+    "RISK_BREACH daily_drawdown": "21", "RISK_BREACH max_drawdown": "21", "run_failed": "21", "run_started": "22",
+    "STATUS_CHANGE": "evaluation", "status_change": "evaluation", "snapshot": "snapshot",
+}  # fmt: skip
+LIVE = OF_THE_STATUS - {"STATUS_CHANGE", "status_change"}
+
+
+class Rounds:
+    """Follows the rounds, skipped ones included."""
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
+        self._report = known.report
+        self._decisions = Decisions(known)
+        self._settled_at = -1  # the last round that was decided
+        self._cursor: Any = None
+        self._leap_day = -1
+
+    def follow(self, turn: Turn) -> None:
+        settled = turn.lines[-1]
+        cursor = settled.body["cursor"]
+        self._report.must(
+            cursor is not None and cursor != self._cursor, "round", settled.row, f"its cursor is {cursor}"
+        )
+        self._cursor = cursor
+        self._calendar(settled)
+        if turn.only("mark") is None:
+            self._skipped(turn, settled)
+        else:
+            self._decided(turn, settled)
+
+    def _calendar(self, settled: Line) -> None:
+        """Rare days."""
+        known, day = self._known, settled.ts // DAY
+        if known.marked_at >= 0 and day > known.marked_at // DAY:
+            known.report.marks["midnight with an open intent"] += bool(known.ledger.waiting)
+            known.report.marks["midnight with an open position"] += bool(known.ledger.positions)
+        date = datetime.fromtimestamp(settled.ts // 1000, UTC)
+        if (date.month, date.day) == (2, 29) and day != self._leap_day:
+            self._leap_day = day
+            known.report.marks["leap day"] += 1
+
+    def _skipped(self, turn: Turn, settled: Line) -> None:
+        """Passed over: nothing was decided, the gaps are told all the same."""
+        *gaps, entry = turn.lines[:-1] or [settled]
+        must = self._report.must
+        reason = next((tag for tag in ("crash", "market") if entry.type == "SKIPPED" and entry.tags == [tag]), None)
+        if reason is None:
+            self._report.say("round", settled.row, "a round without a mark, which was not skipped")
+            return
+        self._report.marks[f"skipped by {reason if reason == 'crash' else 'clock'}"] += 1
+        missed = millis(entry.data["round"])
+        held = missed == settled.ts if reason == "crash" else missed <= settled.ts
+        must(held, "round", entry.row, f"skips the round of {entry.data['round']}")
+        others = [line.row for line in gaps if line.type != "SKIPPED" or "gap" not in line.tags]
+        must(not others, "round", entry.row, f"rows {others} of a round that was skipped")
+        check_gaps(
+            self._report, settled.body["gaps"], [line.data for line in gaps if line.row not in others], entry.row
+        )
+
+    def _decided(self, turn: Turn, settled: Line) -> None:
+        self._report.must(settled.ts > self._settled_at, "round", settled.row, "a round of a time that was decided")
+        self._settled_at = settled.ts
+        rows, round = Rows(turn.lines), Round.of(settled)
+        mark = self._decisions.follow(round, rows)
+        if mark is not None and mark.body["phase"] == "paper":
+            self._marked(round, mark, rows.rest[:-1])
+        else:
+            self._report.say("round", settled.row, "its first mark is not of the paper book")
+
+    # --- the mark, and after it
+
+    def _marked(self, round: Round, mark: Line, rest: list[Line]) -> None:
+        known, config, ledger = self._known, self._known.settings, self._known.ledger
+        must, gauge, run = self._report.must, known.gauge, known.run
+        must(mark.body["prices"] == round.closes, "34", mark.row, "marked at other prices than the round's closes")
+        for pair in sorted(ledger.positions.keys() - round.closes.keys() - ledger.closes.keys()):
+            self._report.say("34", mark.row, f"{pair} is held and was never marked")
+        equity = ledger.equity(round.closes)
+        ledger.settle(round.closes, mark.ts)
+        must(
+            units(mark.body["equity"]) == equity, "34", mark.row, f"equity is {text(equity)}, not {mark.body['equity']}"
+        )
+        cooling = gauge.cooldown is not None
+        expected = []
+        if gauge.marked(mark.ts, equity, config):
+            expected.append("RISK_BREACH daily_drawdown")
+        self._report.marks["cooldown"] += gauge.cooldown is not None and not cooling
+        known.marked_at = mark.ts
+        if not run.failed:
+            if not config.off and reached(gauge.risk_peak, equity, config.max_drawdown):
+                expected += ["RISK_BREACH max_drawdown", "run_failed"]
+                measured = shown(fallen(gauge.risk_peak, equity))
+                known.blocked = Block(next_midnight(mark.ts), measured, config.max_drawdown)
+                run.failed = True
+        elif known.blocked is None or mark.ts >= known.blocked.until:
+            expected.append("run_started")
+            known.run = run = Run(config.version, mark.ts)
+            gauge.risk_peak = equity
+        earned = run.earned(gauge, config, mark.ts)
+        if known.status == ("PAPER" if earned else "ELIGIBLE"):
+            expected += ["STATUS_CHANGE", "status_change"]
+        if known.snapshot_at is None or mark.ts >= known.snapshot_at + config.snapshot_every:
+            expected.append("snapshot")
+        self._led_to(expected, rest, mark)
+
+    def _led_to(self, expected: list[str], rest: list[Line], mark: Line) -> None:
+        """The rows after a mark against what it should lead to."""
+        found = []
+        for line in rest:
+            label = line.type or line.kind
+            if label == "RISK_BREACH":
+                label += f" {line.data['rule']}"
+                self._breach(line, line.data)
+            elif label == "run_failed":
+                self._breach(line, line.body)
+            elif label == "run_started":
+                check_run(self._known, line)
+            elif label == "snapshot":
+                self._snapshot(line)
+            found.append(label)
+        if found == expected or any(line.kind in LIVE or line.type in LIVE for line in rest):
+            return
+        for label in Counter(expected) - Counter(found):
+            self._report.say(STATEMENTS[label], mark.row, f"this mark should have led to {label}")
+        for label in Counter(found) - Counter(expected):
+            self._report.say(STATEMENTS.get(label, "round"), mark.row, f"this mark led to {label}, and should not have")
+        if sorted(found) == sorted(expected):
+            self._report.say("12", mark.row, f"this mark led to {found}, in another order")
+
+    def _breach(self, line: Line, says: Plain) -> None:
+        """The numbers and the end of a lock, as they are told when it begins."""
+        known, daily = self._known, line.type == "RISK_BREACH" and says["rule"] == "daily_drawdown"
+        block = known.gauge.breach if daily else known.blocked
+        if line.kind == "journal_entry":
+            self._report.marks["breach daily" if daily else "breach max"] += 1
+            self._report.marks["breach with an open intent"] += bool(known.ledger.waiting)
+        until = millis(says["until"])
+        due = next_midnight(line.ts)
+        self._report.must(
+            until == due, "23", line.row, f"locks until {says['until']}, which is not the next UTC midnight"
+        )
+        if block is not None:
+            told = (says["measured"], says["limit"])
+            right = told == (block.measured, block.limit)
+            self._report.must(right, "22", line.row, f"measured and limit are {told}, counted was {block}")
+
+    def _snapshot(self, line: Line) -> None:
+        known, body = self._known, line.body
+        gauge = known.gauge
+        known.snapshot_at = line.ts
+        if body["phase"] != ("live" if known.status == "LIVE" else "paper"):
+            self._report.say("snapshot", line.row, f"of the {body['phase']} book, the status is {known.status}")
+        if body["phase"] == "live":
+            return
+        counted = (
+            Fraction(gauge.equity, UNITS), shown(fallen(gauge.peak, gauge.equity)),
+            shown(gauge.budget_used(known.settings)),
+        )  # fmt: skip
+        for name, value in zip(("equity", "dd_from_peak", "daily_dd_used"), counted, strict=True):
+            self._report.must(body[name] == value, "snapshot", line.row, f"{name} is {body[name]}, not {float(value)}")
+
+
+def check_run(known: Known, line: Line) -> None:
+    """A fresh run is of the version in force, and begins where the book stands."""
+    says = (line.body["version"], units(line.body["equity"]))
+    due = (known.settings.version, known.gauge.equity)
+    known.report.must(says == due, "22", line.row, f"the run begins with {says}, it should with {due}")

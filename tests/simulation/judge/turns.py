@@ -1,0 +1,82 @@
+"""Which rows belong together: what one cause made happen, committed as one transaction. Statement 3 is held here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.simulation.judge.report import Line, Report
+
+NOTES: Final = frozenset({"STARTED", "STOPPED", "ACTOR_RESTARTED"})  # the life of the process: a turn each
+
+
+@dataclass(slots=True)
+class Turn:
+    """Rows of one cause, in their order. `cause` is "round", "config", "note" or "act" (into or out of LIVE)."""
+
+    lines: list[Line] = field(default_factory=list)
+    cause: str = ""
+
+    def only(self, kind: str) -> Line | None:
+        """The last row of this kind, which should be the only one."""
+        return next((line for line in reversed(self.lines) if line.kind == kind), None)
+
+    def has(self, label: str) -> bool:
+        """Is there a row of this kind, or an entry of this type?"""
+        return any(label in (line.kind, line.type) for line in self.lines)
+
+
+class Turns:
+    """Cuts the log into turns by their last rows. A turn that lacks its last row shows by what follows."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._open: list[Line] = []
+        self._config = self._paper = False  # is there such a row in the open turn?
+
+    @property
+    def open(self) -> Line | None:
+        """The first row of a turn that has not ended."""
+        return self._open[0] if self._open else None
+
+    def take(self, line: Line) -> Turn | None:
+        """The turn that ends with this row."""
+        if self._open and (line.ts != self._open[0].ts or self._begins(line)):
+            first = self._open[0]
+            self._report.say("3", line.row, f"begins something else, and what row {first.row} began has no end")
+            self._clear()
+        self._open.append(line)
+        cause = self._ended(line)
+        if not cause:
+            return None
+        turn = Turn(self._open, cause)
+        self._clear()
+        return turn
+
+    def _clear(self) -> None:
+        self._open, self._config, self._paper = [], False, False
+
+    def _begins(self, line: Line) -> bool:
+        """Rows that only ever begin a turn. A version is told before it is adopted, but for the first."""
+        return line.type in NOTES or line.type == "CONFIG_CHANGE" or line.kind == "genesis"
+
+    def _ended(self, line: Line) -> str:
+        """What caused the turn that this row ends; nothing where it goes on."""
+        match line.kind:
+            case "round":
+                return "round"
+            case "config":
+                self._config = True
+            case "run_started" if self._config:
+                return "config"
+            case "journal_entry" if line.type in NOTES:
+                return "note"
+            case "mark":
+                self._paper |= line.body["phase"] == "paper"
+            case "status_change" if not (self._config or self._paper):
+                return "act"
+            case "promotion" if len(self._open) == 1 and line.body["tx_hash"] is not None:
+                return "act"
+            case "trade" if line.body["phase"] == "live" and len(self._open) == 2:
+                return "act"
+        return ""
