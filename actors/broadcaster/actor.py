@@ -35,20 +35,22 @@ class Broadcaster(Actor):
 
     async def restore(self) -> None:
         """Read what the board does not show yet, however long the disk refuses it."""
-        while True:
-            try:
-                checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
-                if (
-                    checkpoint and self._board.row == 0
-                ):  # a board that shows something goes on from there, without a gap
-                    await self._begin_at(checkpoint)
-                await self._catch_up()
-            except DISK_ERRORS as error:
-                self._board.outages["disk"] = Outage("disk", f"the log cannot be read: {error}")
-                await trio.sleep(RETRY_SECONDS)
-            else:
-                break
+        while not await self._caught_up():
+            await trio.sleep(RETRY_SECONDS)
         self._board.ready.set()
+
+    async def _caught_up(self) -> bool:
+        """Show whatever the board lacks; False where the disk cannot be read now."""
+        try:
+            if self._board.row == 0:  # a board that shows something goes on from there, without a gap
+                checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
+                if checkpoint:
+                    await self._begin_at(checkpoint)
+            await self._catch_up()
+        except DISK_ERRORS as error:
+            self._board.outages["disk"] = Outage("disk", f"the log cannot be read: {error}")
+            return False
+        return True
 
     async def _begin_at(self, checkpoint: Checkpoint) -> None:
         seq = await self._blocking(lambda: self._reader.seq_at(checkpoint.row))
@@ -63,11 +65,12 @@ class Broadcaster(Actor):
     async def receive(self, message: Any) -> None:
         match message:
             case Committed():
-                if message.rows[0].row > self._board.row + 1:
-                    await self._catch_up()
-                self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
+                if message.rows[0].row <= self._board.row + 1 or await self._caught_up():
+                    self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
             case OutageChanged():
                 self._board.outages[message.what] = message.outage
+                if message.outage is None:
+                    await self._caught_up()
             case _:
                 raise TypeError(f"the Broadcaster does not take {message!r}")
 

@@ -112,13 +112,16 @@ def _repeatable(one: Outcome, two: Outcome) -> Outcome:
 @click.option("--first", type=int, default=0, show_default=True, help="The first of them.")
 @click.option("--seed", "only", type=int, multiple=True, help="Only this one; repeatable.")
 @click.option("--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option("--once", is_flag=True, help="In this very process, and no seed a second time.")
 @click.option("--until-violated", is_flag=True, help="Stop at the first violation.")
 @click.option("--json", "as_json", is_flag=True, help="One outcome a line.")
-def main(seeds: int, first: int, only: tuple[int, ...], jobs: int, until_violated: bool, as_json: bool) -> None:
+def main(
+    seeds: int, first: int, only: tuple[int, ...], jobs: int, once: bool, until_violated: bool, as_json: bool
+) -> None:
     """Run simulated worlds. Exit 1 where a statement did not hold."""
     chosen = only or range(first, first + seeds)
     tally, begun = Tally(), monotonic()
-    for outcome in outcomes(chosen, min(jobs, len(chosen))):
+    for outcome in map(run, chosen) if once else outcomes(chosen, min(jobs, len(chosen))):
         tally.take(outcome)
         if as_json:
             print(json.dumps(asdict(outcome)), flush=True)

@@ -26,6 +26,7 @@ BUGS: Final[tuple[Bug, ...]] = (*bugs.BUGS, *bugs_blind.BUGS)
 CAUGHT: Final = Path(__file__).parent / "caught.json"
 SEEDS: Final = 200
 SECONDS: Final = 900  # for all seeds of one bug
+ODD: Final = {"TZ": "America/St_Johns", "PYTHONHASHSEED": "31337"}
 
 
 @frozen
@@ -39,12 +40,14 @@ class Verdict:
     text: str = ""
 
 
-def examine(bug: Bug, seeds: Sequence[int]) -> Verdict:
-    """Run the seeds on a copy of the product with this bug in it, until one sees it."""
+def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
+    """Run the seeds on a copy of the product with this bug in it, until one sees it; `once` without the second run
+    under another hash seed and time zone."""
     with tempfile.TemporaryDirectory() as folder:
         planted(bug, Path(folder))
-        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", **ODD}
         command = [sys.executable, "-m", "tests.simulation", "--json", "--until-violated", "--jobs", "1"]
+        command += ["--once"] * once
         command += [word for seed in seeds for word in ("--seed", str(seed))]
         done = subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False

@@ -24,11 +24,11 @@ FAULTS: Final = (
     "actor dies", "actor hangs", "meltdown", "mailbox flood",
     "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte", "orderly stop",
     "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk hangs",
-    "checkpoint forgotten", "checkpoint garbled", "bit flips",
+    "checkpoint forgotten", "checkpoint garbled", "bit flips", "row rewritten",
     "market outage", "market hangs", "clock set back",
     "client leaves", "client stalls", "client babbles", "poisoned round",
 )  # fmt: skip
-SELDOM: Final = {"poisoned round": 0.15, "meltdown": 0.15}  # a chance for these, 0.4 for the others
+SELDOM: Final = {"poisoned round": 0.4, "meltdown": 0.4}  # as often as the others
 SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
     "CHECKPOINT_ROUNDS": (strategist, (1, 4, 7, 20, 50, 1000)),
     "PENDING_ROWS": (journal, (1, 8, 40, 2000)),
@@ -66,7 +66,8 @@ class Plan:
 def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     rounds = random.choice((40, 70, 110, 170))
-    chosen = frozenset(name for name in FAULTS if random.random() < SELDOM.get(name, 0.4))
+    density = random.choice((0.1, 0.3, 0.5))
+    chosen = frozenset(name for name in FAULTS if random.random() < density * SELDOM.get(name, 1.0))
     config = _config(random)
     return Plan(
         seed=seed,

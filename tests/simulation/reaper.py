@@ -88,11 +88,13 @@ class Reaper(trio.abc.Instrument):
 
 
 def _site(task: Task) -> str | None:
-    """The await of ours that the task is parked at: file:line, the line of the innermost one in `actors/`."""
+    """The await of ours that the task is parked at: file:line of the innermost one in `actors/`, or between two messages.
+    None where it has ended."""
     found = None
     for frame, line in task.iter_await_frames():
+        found = found or "idle"
         path = Path(frame.f_code.co_filename)
-        if "actors" in path.parts[-3:-1]:
+        if "actors" in path.parts[-3:-1] and path.name != "tower.py":  # all asks and mailboxes are in there
             found = f"{path.parent.name}/{path.name}:{line}" if path.parent.name != "actors" else f"{path.name}:{line}"
     return found
 
@@ -108,14 +110,31 @@ def await_sites() -> set[str]:
     return sites
 
 
-def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool]) -> None:
+class Haunted:
+    """What is known of a haunted tower: which messages its actors have read. `again` is told of one that is read a
+    second time."""
+
+    def __init__(self, again: Callable[[str, Any], None]) -> None:
+        self._again = again
+        self._read: dict[tuple[str, int], Any] = {}
+
+    def has_read(self, floor: str, message: Any) -> bool:
+        return (floor, id(message)) in self._read
+
+    def read(self, floor: str, message: Any) -> None:
+        if self.has_read(floor, message):
+            self._again(floor, message)
+        self._read[floor, id(message)] = message  # kept, so that no other message has its id
+
+
+def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool], known: Haunted) -> None:
     """From now on the reaper knows the tasks of each new incarnation, and a floor for which `hangs` says so never gets
     done with the message in its hand."""
 
     def haunted(floor: Floor) -> Floor:
         def opened(desk: Desk) -> Actor:
             actor = floor.open(desk)
-            _possess(actor, floor.name, reaper, hangs)
+            _possess(actor, floor.name, reaper, hangs, known)
             return actor
 
         return evolve(floor, open=opened)
@@ -123,7 +142,7 @@ def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool]) -> None:
     tower._floors = tuple(map(haunted, tower._floors))
 
 
-def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bool]) -> None:
+def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bool], known: Haunted) -> None:
     restore, receive, work = actor.restore, actor.receive, actor.work
 
     async def restoring(_: Actor) -> None:
@@ -132,6 +151,7 @@ def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bo
         reaper.watch(floor, "receiving")
 
     async def receiving(_: Actor, message: Any) -> Any:
+        known.read(floor, message)
         hung = hangs(floor)
         if hung and trio.current_time() % 2 < 1:
             await trio.sleep_forever()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from tests.simulation.bugs_blind import BUGS
+from tests.simulation.exam import BUGS
 from tests.simulation.planted import COPIED, ROOT, STATEMENTS, Bug, Misplanted, mutated, planted
 
 
@@ -27,7 +27,7 @@ def test_no_bug_is_planted_twice_under_two_names() -> None:
 
 
 def test_every_statement_that_can_break_in_paper_has_a_bug() -> None:
-    assert {bug.statement for bug in BUGS} == STATEMENTS
+    assert {bug.statement for bug in BUGS} >= STATEMENTS
 
 
 def test_every_bug_says_what_it_takes_to_see_it() -> None:

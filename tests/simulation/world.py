@@ -21,9 +21,9 @@ from actors.agent import Agent
 from actors.broadcaster.board import Board
 from actors.floors import House
 from actors.journal.store import DISK_ERRORS, MAKER, Damaged, LogStore
-from actors.messages import Note, ReadBook, TellNotes
+from actors.messages import Note, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.strategist.actor import Founding
-from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Desk, Died, MailboxFull, Meltdown, TooLate, UpwardAsk
+from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Ask, Desk, Died, MailboxFull, Meltdown, TooLate, UpwardAsk
 from protocol.settings import MarketSettings, ServerSettings
 from server import bulkhead
 from server.backtesting.queue import Backtests
@@ -32,10 +32,10 @@ from server.door.gate import Gate
 from server.settings import Offer
 from tests.simulation.clients import Follower, Manners, NoAnswer, request
 from tests.simulation.disk import SimDisk, SimReader, rows
-from tests.simulation.arbiter import Judge
+from tests.simulation.judge import Judge
 from tests.simulation.market import SimMarket
 from tests.simulation.plan import Plan
-from tests.simulation.reaper import Reaper, haunt
+from tests.simulation.reaper import Haunted, Reaper, haunt
 from tests.simulation.wires import PORT, Connection, Listener
 
 LOG: Final = Path("/sim/log.sqlite3")
@@ -43,6 +43,7 @@ STOP_SECONDS: Final = 1.5  # as the daemon's
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
 AUDIT_SECONDS: Final = 2.0
 LIMIT_SECONDS: Final = 4_000.0  # a world that has not come to rest by then never does
+SELF_KILLING: Final = {"mailbox flood", "disk hangs"}  # what kills actors without the reaper
 OFTEN: Final = {"actor dies": 5, "power cut in a write": 2, "killed in a write": 1}
 MANY: Final = 20  # violations: enough to know
 SEQ: Final = re.compile(rb'"seq":(\d+)')
@@ -78,9 +79,11 @@ class Life:
     melted: bool = False
     stopped: bool = False  # in good order, and all of it is on the disk
     kills: Counter[str] = Factory(Counter)  # by floor, as injected
+    killed_at: list[float] = Factory(list)
     hung_at: float | None = None
     closed: bool = False  # the door is
     agent: Agent = field(init=False)
+    known: Haunted = field(init=False)
     listener: Listener = field(init=False)
 
 
@@ -178,6 +181,7 @@ class World:
             nursery.start_soon(self._agent, life)
             nursery.start_soon(self._door, life)
             nursery.start_soon(self._until_rest, life)
+            nursery.start_soon(self._ask_on, life)
             await life.over.wait()
             if not life.dead:
                 await self._wind_down(life)
@@ -203,27 +207,30 @@ class World:
                 self.marks["checkpoint restored"] += 1
         finally:
             store.close()
+        life.listener = Listener(partial(self._first_byte, life))
+        life.agent = self._agent_on(life, self.disk)
+        life.known = Haunted(self._read_again)
+        haunt(life.agent.tower, self.reaper, self._hangs, life.known)
+
+    def _agent_on(self, life: Life, disk: SimDisk) -> Agent:
         note = Note("STARTED", ("simulated",), "Started.", {})
         founding = Founding("seed", self.market.pinned, self.market.begins, self.plan.config, [note])
         blocking = partial(self._blocking, life)
-        reader = SimReader(LOG, self.disk)
-        life.listener = Listener(partial(self._first_byte, life))
-        life.agent = Agent(
+        return Agent(
             House(
                 log=LOG,
-                log_id=store.log_id,
+                log_id="log_simulated",
                 founding=founding,
                 market=self.market,
                 speed=self.plan.speed,
                 board=life.board,
                 market_ended=partial(self._market_ended, life),
                 blocking=blocking,
-                reader=reader,
+                reader=SimReader(LOG, disk),
                 reading=blocking,
-                vfs=self.disk.name,
+                vfs=disk.name,
             )
         )
-        haunt(life.agent.tower, self.reaper, self._hangs)
 
     async def _agent(self, life: Life) -> None:
         try:
@@ -231,6 +238,9 @@ class World:
         except Meltdown:
             self.marks["meltdown"] += not life.dead
             life.melted = True
+            recent = sum(at > trio.current_time() - 60 for at in life.killed_at)
+            if recent <= 5 and not life.dead and not self.plan.faults & SELF_KILLING:
+                self.complain("36", f"a meltdown after {recent} deaths within a minute")
         except Gone:  # before it had said its last words
             pass
         except Damaged as error:
@@ -336,7 +346,10 @@ class World:
                 await trio.sleep(random.expovariate(1 / 5))
                 self.latency = 0.0
             case "bit flips":
-                self._flip_a_bit()
+                for _ in range(5):
+                    self._flip_a_bit()
+            case "row rewritten":
+                await self._rewrite_a_row()
             case "checkpoint forgotten" | "checkpoint garbled":
                 self._spoil_checkpoints(kind)
             case "market outage" | "market hangs":
@@ -425,6 +438,7 @@ class World:
     def _killed(self, floor: str) -> None:
         if self.life is not None:
             self.life.kills[floor] += 1
+            self.life.killed_at.append(trio.current_time())
 
     def _flood(self) -> None:
         """More than the Strategist's mailbox holds, from somebody who does not care."""
@@ -436,6 +450,11 @@ class World:
                 address.tell(TellNotes())
         except MailboxFull:
             self.marks["mailbox full"] += 1
+        else:
+            self.complain("38", "a mailbox took 1,000 messages, or dropped some of them without a word")
+
+    def _read_again(self, floor: str, message: Any) -> None:
+        self.complain("35", f"the {floor} reads the same {type(message).__name__} a second time")
 
     def _spoil_checkpoints(self, kind: str) -> None:
         """With the process dead, what is only a cache is lost or garbled."""
@@ -470,6 +489,28 @@ class World:
         ):
             self.complain("4", "a bit turned over, other rows are read, and nothing is told")
         self.marks["damage without effect"] += 1
+
+    async def _rewrite_a_row(self) -> None:
+        """On a copy of the disk: an agent that finds the damage ends at once, and writes nothing."""
+        damaged = self.disk.copy(Random(f"copy {self.plan.seed} {trio.current_time()}"))
+        with closing(damaged):
+            if not rows(damaged, LOG):
+                return
+            with closing(apsw.Connection(str(LOG), vfs=damaged.name)) as db:
+                db.execute("UPDATE log SET body = body || ' ' WHERE row = (SELECT max(row) FROM log)")
+            found, life = rows(damaged, LOG), Life(0)
+            life.agent = self._agent_on(life, damaged)
+            end = "runs on"
+            with trio.move_on_after(20.0):
+                try:
+                    await life.agent.run()
+                except Damaged:
+                    end = "quarantine"
+                except Meltdown:
+                    end = "meltdown"
+            self.marks[end] += end == "quarantine"
+            if end != "quarantine" or rows(damaged, LOG) != found:
+                self.complain("4", f"a row was rewritten; the agent's end is {end}")
 
     # --- those outside
 
@@ -564,6 +605,27 @@ class World:
         if self._acknowledged > versions and self.calm:
             self.complain("2", f"config version {self._acknowledged} was acknowledged, the log has {versions}")
 
+    async def _ask_on(self, life: Life) -> None:
+        """Whoever asks is answered or told; what an actor has read does not just vanish with it."""
+        random, desk = Random(f"asker {self.plan.seed} {life.number}"), life.agent.tower.outside()
+        asks: tuple[tuple[str, Callable[[], Ask[Any]]], ...] = (
+            ("Executor", ReadBook), ("Strategist", ReadCursor), ("Journal", ReadHealth), ("Strategist", TellNotes),
+        )  # fmt: skip
+        while not life.dead:
+            await trio.sleep(random.expovariate(1 / 2))
+            floor, kind = random.choice(asks)
+            message = kind()
+            try:
+                await desk.address(floor).ask(message)
+            except (Died, MailboxFull):
+                pass
+            except TooLate:
+                read, tower = life.known.has_read(floor, message), life.agent.tower
+                idle = tower.whole and tower.silence() < 2 * HEARTBEAT_SECONDS and life.board.outage is None
+                if not life.dead and (read or idle):
+                    done = "was read" if read else "was never read"
+                    self.complain("35", f"a {kind.__name__} to the {floor} {done}, and nobody hears of it again")
+
     async def _try_upward_asks(self, life: Life) -> None:
         """An older floor cannot ask a younger one, nor itself: it is refused before anything is sent."""
         names = [floor.name for floor in life.agent.tower._floors]
@@ -579,7 +641,7 @@ class World:
 
     def _check_falls(self, life: Life) -> None:
         """Nobody fell but those that were killed: not the older, and the younger not on their own account."""
-        if self.plan.faults & {"mailbox flood", "disk gone", "disk hangs"}:  # these kill without the reaper
+        if self.plan.faults & SELF_KILLING:
             return
         fell = life.agent.tower.restarts
         if extra := {name: count for name, count in fell.items() if count > life.kills[name]}:

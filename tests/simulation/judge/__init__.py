@@ -1,13 +1,13 @@
 """An independent judge of the log: what it must say, by the written contract alone.
 
 It imports nothing of the product and shares none of its folds. What it can complain of, by the statements of
-reliability.md: 1 places and `seq`, 3 whole turns, 4 the hash chain and the index columns, 9 time, 12 entry before event
-and echoes, 13 the status from one change to the next, 14 moves and their causes, 17 live orders, 18 orders and their ends,
-19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 34 the ledger. And by
-names of ours: "evaluation" eligibility, "fill" price and size of a fill, "fold" repeats that are counted, "gap" holes in
-the market, "genesis" the first rows, "id" entries, "outcome" one outcome a decision, "quote" evidence, "round" rounds and
-their cursor, "snapshot" when and what, "version" configs, "veto" why, "wire" fields, "shape" what cannot be read as any of
-these.
+reliability.md: 1 places and `seq`, 3 whole turns, 4 the hash chain and the index columns, 9 time, 12 entry before
+event, and echoes, 13 the status from one change to the next, 14 moves and their causes, 17 live orders, 18 orders and
+their ends, 19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 34
+the ledger. And by names of ours: "evaluation" eligibility, "fill" price and size of a fill, "fold" repeats that are
+counted, "gap" holes in the market, "genesis" the first rows, "id" entries, "life" starts and stops, "outcome" one
+outcome a decision, "quote" evidence, "round" rounds and their cursor, "snapshot" when and what, "version" configs,
+"veto" why, "wire" fields, "shape" what cannot be read as any of these.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ class Judge:
             case "config":
                 self._config(turn)
             case "round":
+                alive = self._known.starts > 0 and not self._known.stopped
+                self._report.must(alive, "life", first.row, "a round of a process that has not started, or has stopped")
                 self._rounds.follow(turn)
         for line in turn.lines:
             if line.kind in OF_THE_STATUS or line.type in OF_THE_STATUS:
@@ -84,9 +86,9 @@ class Judge:
     def _note(self, line: Line) -> None:
         """What a process says of its own life."""
         known = self._known
-        if line.type == "STARTED":
-            known.restarts += 1
-        if line.type == "ACTOR_RESTARTED" or (line.type == "STARTED" and known.restarts > 1):
+        known.starts += line.type == "STARTED"
+        known.stopped = line.type == "STOPPED" or (known.stopped and line.type != "STARTED")
+        if line.type == "ACTOR_RESTARTED" or (line.type == "STARTED" and known.starts > 1):
             known.report.marks["restart"] += 1
             known.report.marks["lock over a restart"] += bool(known.locks(line.ts))
 

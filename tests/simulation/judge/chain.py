@@ -1,4 +1,4 @@
-"""The log's own form: places without gaps, one hash chain, a time that never falls, columns that agree with the body."""
+"""The log's own form: places without gaps, one hash chain, a time that never falls, columns that fit the body."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ ENTRY_TYPES: Final = frozenset(
     {"EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
      "RESTORE", "CONFIG_CHANGE", "SUBMITTED", "CONFIRMED", "FAILED", "STARTED", "STOPPED", "ACTOR_RESTARTED"}
 )  # fmt: skip
+PHASES: Final = ("paper", "live")
 _read: Final = json.JSONDecoder(parse_float=Decimal).decode
 
 
@@ -80,6 +81,8 @@ class Chain:
                 report.say("4", row, f"indexed as {kind!r} {entry_type!r}, its frame is {plain['event']!r}")
             elif not EVENTS[kind] <= plain.keys():
                 report.say("wire", row, f"a {kind} without {sorted(EVENTS[kind] - plain.keys())}")
+            elif plain.get("phase", "paper") not in PHASES:
+                report.say("wire", row, f"a {kind} of the phase {plain['phase']!r}")
             if kind == "journal_entry":
                 self._entry(row, plain)
         if plain["ts"] != self._instant[0]:

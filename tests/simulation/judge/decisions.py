@@ -10,12 +10,11 @@ from typing import Final
 from tests.simulation.judge.known import Known, Round, Rows, objects
 from tests.simulation.judge.money import UNITS, Waiting, units
 from tests.simulation.judge.quotes import CODES, Quoted, Rejected, evidence, filled, look, moved, too_old
-from tests.simulation.judge.repeats import Repeats
+from tests.simulation.judge.repeats import BEFORE_THE_QUOTE, Repeats, source
 from tests.simulation.judge.report import Line, Plain, Report, millis
 from tests.simulation.judge.risk import LOCKS, shown
 
 NO_QUOTE: Final = frozenset(CODES.values())
-BEFORE_THE_QUOTE: Final = frozenset({"regime", "fee_filter"})
 BY_THE_EXECUTOR: Final = frozenset({"dust", "QUOTE_MISMATCH"})
 
 
@@ -127,23 +126,31 @@ class Decisions:
         pair, side, ref, data = body["pair"], body["side"], body["order_ref"], entry.data
         for name in ("order_ref", "pair", "side", "size", "price", "qty", "fees", "pnl"):
             report.must(data[name] == body[name], "12", trade.row, f"{name} is {body[name]}, its entry {data[name]}")
+        tells = entry.tags == [side, pair] and units(data["swap_fee"]) + units(data["gas"]) == units(body["fees"])
+        report.must(
+            tells, "12", entry.row, f"tags {entry.tags} and fees {data['swap_fee']} + {data['gas']} of a {side}"
+        )
         if body["phase"] == "live":
             return
         waiting = self._waited(pair, ref, trade)
+        late = waiting is None and "filled_at" in body
+        report.must(not late, "18", trade.row, f"fills order {ref} at an open, for which it never waited")
         opening = opened_at(self._round.ticks[pair]["candle"]) if waiting else None
         at = millis(body["filled_at"]) if body.get("filled_at") else trade.ts
-        report.must(at == (opening or trade.ts), "fill", trade.row, f"filled at {body.get('filled_at')}")
+        report.must(late or at == (opening or trade.ts), "fill", trade.row, f"filled at {body.get('filled_at')}")
         if waiting is not None and opening is not None:
             report.marks["waiting order filled"] += 1
             report.must(self._orders.get(ref) == "waiting", "18", trade.row, f"order {ref} does not wait any more")
             del ledger.waiting[pair]
             size, quote = waiting.size, waiting.quote
             report.must(
+                waiting.order["reason"] in entry.body["text"], "12", entry.row, "tells another reason than placed"
+            )
+            report.must(
                 too_old(quote, waiting.verified_at, opening) is None, "quote", trade.row, "filled at an old quote"
             )
             price = moved(Fraction(self._round.ticks[pair]["candle"]["open"]), Fraction(quote["impact_fraction"]), side)
         else:
-            report.must("filled_at" not in body, "18", trade.row, f"fills order {ref} at an open, which never waited")
             self._decision(pair, side, ref, trade)
             size, quote = self._size(pair, side), evidence(data["quote"])
             report.must(self._known.settings.fill_at == "quote", "fill", trade.row, "it should have waited")
@@ -166,6 +173,8 @@ class Decisions:
 
     def _told_quote(self, quote: Plain, told: Plain, entry: Line) -> None:
         wrong = [name for name, value in told.items() if quote[name] != value]
+        if entry.data["quote"]["divergence_checked"] != (told["divergence_fraction"] is not None):
+            wrong.append("divergence_checked")
         self._report.must(not wrong, "quote", entry.row, f"its evidence is another quote's: {wrong}")
 
     def _booked(self, trade: Line, size: int, quoted: Fraction, at: int) -> None:
@@ -182,7 +191,8 @@ class Decisions:
             must(
                 0 <= left <= 2 * Fraction(price, UNITS) * (1 + config.fee) + 5, "fill", row, f"leaves {left} of {size}"
             )
-            must(body["pnl"] is None and "hold_s" not in body, "34", row, "a buy has no result")
+            result = {"hold_s", "return"} & body.keys()
+            must(body["pnl"] is None and not result, "34", row, f"a buy has no result: {body['pnl']} {result}")
         elif pair in ledger.positions:
             held = ledger.positions[pair]
             pnl = traded - fees - held.cost
@@ -222,7 +232,14 @@ class Decisions:
             report.must(data[name] == body[name], "12", veto.row, f"{name} is {body[name]}, its entry {data[name]}")
         self._decision(pair, side, ref, veto)
         self._orders[ref] = "refused"
-        report.must(decided is not None, "outcome", entry.row, "a veto whose decision is not counted")
+        counted = decided is not None and (decided.body["pair"], decided.body["side"], decided.body["code"])
+        report.must(
+            counted == (pair, side, rule), "outcome", entry.row, f"{pair} {side} {rule} is counted as {counted}"
+        )
+        told = entry.tags == [rule, pair] and body["reason"] in entry.body["text"]
+        report.must(
+            told, "12", veto.row, f"{rule}, {body['reason']}: its entry tells {entry.tags} {entry.body['text']}"
+        )
         report.must(side == "buy", "veto", veto.row, "an exit was vetoed")
         size = self._size(pair, side)
         report.must(units(body["size"]) == size, "veto", veto.row, f"it should be for {size} units")
@@ -246,8 +263,11 @@ class Decisions:
         if entry is not None:
             says = (entry.data["pair"], entry.data["side"], entry.data["code"])
             report.must(says == (pair, side, code), "outcome", decided.row, f"{pair} {side} {code}, its entry {says}")
+            report.must(
+                entry.tags == [source(code), pair], "outcome", entry.row, f"{code} of {pair}, tagged {entry.tags}"
+            )
             if waiting := self._waited(pair, entry.data["order_ref"], decided):
-                self._lapsed(waiting, entry, code)
+                self._lapsed(waiting, entry, decided)
                 self._repeats.told(pair, side, code, entry, must_fold=False)
                 return
         self._decision(pair, side, ref, decided)
@@ -260,15 +280,15 @@ class Decisions:
                 report.say("12", decided.row, f"{code} without its quote_rejected")
         elif code in BEFORE_THE_QUOTE:
             self._before_the_quote(entry, decided)
-        elif code in BY_THE_EXECUTOR and entry is not None:
-            self._dust(entry, self._size(pair, side), None)
+        elif code in BY_THE_EXECUTOR:
+            self._dust(decided, self._size(pair, side), None)
             self._passes(pair, side, decided)
         else:
             report.say("outcome", decided.row, f"a decision that ended in {code!r}")
         if entry is None:
             self._repeats.counted(pair, side, code, decided)
         else:
-            self._repeats.told(pair, side, code, entry, must_fold=code not in BY_THE_EXECUTOR)
+            self._repeats.told(pair, side, code, entry, must_fold=True)
 
     def _rejected(self, entry: Line | None, decided: Line, rejected: Line) -> None:
         body, says = rejected.body, decided.body
@@ -282,7 +302,8 @@ class Decisions:
         if entry is not None:
             told = (entry.data["order_ref"], entry.data["measured"], entry.data["limit"])
             own = (body["order_ref"], body["measured"], body["limit"])
-            report.must(told == own, "12", rejected.row, f"{own}, its entry {told}")
+            same = told == own and body["detail"] in entry.body["text"]
+            report.must(same, "12", rejected.row, f"{own} {body['detail']}, its entry {told} {entry.body['text']}")
 
     def _before_the_quote(self, entry: Line | None, decided: Line) -> None:
         report, config = self._report, self._known.settings
@@ -296,9 +317,9 @@ class Decisions:
             report.must(entry.data["limit"] == limit, "outcome", entry.row, f"the round trip is {float(limit)}")
             report.must(entry.data["measured"] <= limit, "outcome", entry.row, "it promises what it costs")
 
-    def _lapsed(self, waiting: Waiting, entry: Line, code: str) -> None:
+    def _lapsed(self, waiting: Waiting, entry: Line, decided: Line) -> None:
         """A waiting order that was not filled: its quote was too old by then, or it came to dust."""
-        report, pair = self._report, waiting.order["pair"]
+        report, pair, code = self._report, waiting.order["pair"], decided.body["code"]
         report.marks["waiting order refused"] += 1
         self._orders[waiting.order["ref"]] = "refused"
         del self._known.ledger.waiting[pair]
@@ -309,23 +330,23 @@ class Decisions:
             right = code == "QUOTE_STALE" and says == old
             report.must(right, "quote", entry.row, f"{code} {says}, its quote was {old}")
         elif code in BY_THE_EXECUTOR:
-            self._dust(entry, waiting.size, moved(
+            self._dust(decided, waiting.size, moved(
                 Fraction(candle["open"]), Fraction(waiting.quote["impact_fraction"]), waiting.order["side"]
             ))  # fmt: skip
         else:
             report.say("outcome", entry.row, f"a waiting order ended in {code!r}")
 
-    def _dust(self, entry: Line, size: int, quoted: Fraction | None) -> None:
+    def _dust(self, decided: Line, size: int, quoted: Fraction | None) -> None:
         """What was called dust must be: a buy that gas would eat, a sale that cash cannot pay for."""
-        data, config, ledger = entry.data, self._known.settings, self._known.ledger
-        pair, side = data["pair"], data["side"]
-        if data["code"] != "dust":
-            self._report.say("quote", entry.row, f"{data['code']}: its own quote does not fit an order")
+        body, config, ledger, row = decided.body, self._known.settings, self._known.ledger, decided.row
+        pair, side = body["pair"], body["side"]
+        if body["code"] != "dust":
+            self._report.say("quote", row, f"{body['code']}: its own quote does not fit an order")
             return
         if quoted is None:
             verdict = self._look(pair, side)
             if isinstance(verdict, Rejected):
-                self._report.say("quote", entry.row, f"dust at a quote that is not to be believed: {verdict}")
+                self._report.say("quote", row, f"dust at a quote that is not to be believed: {verdict}")
                 return
             quoted = verdict.price
         price = filled(quoted, config, side)
@@ -335,7 +356,7 @@ class Decisions:
         else:
             traded = round(ledger.positions[pair].qty * price)
             dust = ledger.free + traded - round(traded * config.fee + config.gas) < 0
-        self._report.must(dust, "fill", entry.row, f"{pair} {side} of {size} units is no dust")
+        self._report.must(dust, "fill", row, f"{pair} {side} of {size} units is no dust")
 
     # --- at the mark
 

@@ -24,7 +24,8 @@ class Known:
     blocked: Block | None = None
     status: str = "PAPER"
     locked: bool = False
-    restarts: int = 0
+    starts: int = 0
+    stopped: bool = False
     marked_at: int = -1  # when a round was settled last, for the midnights between
     snapshot_at: int | None = None
 

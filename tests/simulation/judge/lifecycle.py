@@ -80,6 +80,8 @@ class Lifecycle:
         must(
             (told.data["from"], told.data["to"]) == (start, end), "12", row, f"{start} -> {end}, its entry {told.data}"
         )
+        tells = told.tags == [start, end] and event.body["reason"] in told.body["text"]
+        must(tells, "12", row, f"{event.body['reason']}, its entry tells {told.tags} {told.body['text']}")
         if end not in ECHOED.values():
             must(told is before, "12", row, "its entry is not the row before it")
         trigger = told.data["trigger"]

@@ -1,4 +1,4 @@
-"""The paper ledger, counted in whole units of 1e-8 USDT. `round` of a fraction is half-even, as the ledger's rule is."""
+"""The paper ledger, in whole units of 1e-8 USDT. `round` of a fraction is half-even, as the ledger's rule is."""
 
 from __future__ import annotations
 

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.simulation.judge.report import DAY, Line, Report, wire
+
+BEFORE_THE_QUOTE: Final = frozenset({"regime", "fee_filter"})
+
+
+def source(code: str) -> str:
+    """The tag that says where a "no" came from."""
+    return code if code in BEFORE_THE_QUOTE else "fee_filter" if code == "dust" else "quote"
 
 
 @dataclass(slots=True)
@@ -50,6 +58,8 @@ class Repeats:
         counted = (last.side, last.code, len(last.hidden), wire(last.hidden[0]), wire(last.hidden[-1]))
         says = (data["side"], data["code"], data["count"], data["first"], data["last"])
         self._report.must(says == counted, "fold", entry.row, f"tells {says}, counted were {counted}")
+        due = [source(last.code), "repeats", data["pair"]]
+        self._report.must(entry.tags == due, "fold", entry.row, f"tagged {entry.tags}")
         last.hidden.clear()
 
     def ended(self, pair: str, line: Line) -> None:

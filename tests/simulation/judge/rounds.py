@@ -18,7 +18,7 @@ from tests.simulation.judge.turns import Turn
 # Which statement a consequence of the mark belongs to, where it is missing or should not be there.
 STATEMENTS = {
     "RISK_BREACH daily_drawdown": "21", "RISK_BREACH max_drawdown": "21", "run_failed": "21", "run_started": "22",
-    "STATUS_CHANGE": "evaluation", "status_change": "evaluation", "snapshot": "snapshot",
+    "status_change": "evaluation", "snapshot": "snapshot",
 }  # fmt: skip
 LIVE = OF_THE_STATUS - {"STATUS_CHANGE", "status_change"}
 
@@ -79,6 +79,12 @@ class Rounds:
     def _decided(self, turn: Turn, settled: Line) -> None:
         self._report.must(settled.ts > self._settled_at, "round", settled.row, "a round of a time that was decided")
         self._settled_at = settled.ts
+        for pair, tick in settled.body["ticks"].items():
+            candle = tick["candle"]
+            whole = candle["ts"] == settled.body["ts"] and candle["seconds"] > 0
+            whole = whole and 0 < candle["low"] <= min(candle["open"], candle["close"])
+            whole = whole and max(candle["open"], candle["close"]) <= candle["high"] and candle["volume"] >= 0
+            self._report.must(whole, "round", settled.row, f"{pair} has no candle that closed now: {candle}")
         rows, round = Rows(turn.lines), Round.of(settled)
         mark = self._decisions.follow(round, rows)
         if mark is not None and mark.body["phase"] == "paper":
@@ -117,7 +123,7 @@ class Rounds:
             gauge.risk_peak = equity
         earned = run.earned(gauge, config, mark.ts)
         if known.status == ("PAPER" if earned else "ELIGIBLE"):
-            expected += ["STATUS_CHANGE", "status_change"]
+            expected.append("status_change")
         if known.snapshot_at is None or mark.ts >= known.snapshot_at + config.snapshot_every:
             expected.append("snapshot")
         self._led_to(expected, rest, mark)
@@ -136,7 +142,8 @@ class Rounds:
                 check_run(self._known, line)
             elif label == "snapshot":
                 self._snapshot(line)
-            found.append(label)
+            if label != "STATUS_CHANGE":  # the lifecycle holds it to its event
+                found.append(label)
         if found == expected or any(line.kind in LIVE or line.type in LIVE for line in rest):
             return
         for label in Counter(expected) - Counter(found):
@@ -151,6 +158,9 @@ class Rounds:
         known, daily = self._known, line.type == "RISK_BREACH" and says["rule"] == "daily_drawdown"
         block = known.gauge.breach if daily else known.blocked
         if line.kind == "journal_entry":
+            named = (says["rule"], "daily" if daily else "max")
+            tells = says["breach"] == named[1] and line.tags == list(named)
+            self._report.must(tells, "21", line.row, f"a breach of {named}, tagged {line.tags}, {says['breach']}")
             self._report.marks["breach daily" if daily else "breach max"] += 1
             self._report.marks["breach with an open intent"] += bool(known.ledger.waiting)
         until = millis(says["until"])
