@@ -8,8 +8,10 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 
@@ -21,6 +23,7 @@ from tests.world.daemon import DaemonProcess
 SEED = 6
 HOURS = 600
 STOP_SECONDS = 5.0  # what the daemon promises
+PATIENCE = 30.0  # bounds a hang
 AT_END = ("--speed", "max", "--exit-at-end")
 Start = Callable[..., DaemonProcess]
 
@@ -71,6 +74,33 @@ async def test_a_signal_ends_the_run_in_good_order_and_the_next_start_goes_on_wh
     finished = evidence.logged(again.data_dir)
     assert finished[: len(rows)] == rows
     assert evidence.essence(finished) == evidence.essence(evidence.logged(whole.data_dir))
+
+
+async def test_no_change_is_granted_once_the_end_is_journaled(start_daemon: Start, tmp_path: Path) -> None:
+    files = made_up(tmp_path, HOURS, SEED)
+    daemon = start_daemon(*files.flags, "--speed", "100")
+    client = StreamClient(daemon.listening())
+    granted = 0
+
+    async def keep_changing() -> None:
+        nonlocal granted
+        async with httpx.AsyncClient(base_url=daemon.base, timeout=PATIENCE, verify=False) as http:
+            with suppress(httpx.TransportError):  # nobody is there any more
+                while True:
+                    change = {"snapshot_minutes": 60 + granted % 60}
+                    answer = await http.patch("/agents/current/config", json=change)
+                    assert answer.status_code in (200, 503), answer.text
+                    granted += answer.status_code == 200
+
+    async with following(client), trio.open_nursery() as nursery:
+        nursery.start_soon(keep_changing)
+        await client.until_seq(100)
+        daemon.signal(signal.SIGTERM)
+        assert await trio.to_thread.run_sync(daemon.wait) == 0
+    entries = evidence.entry_types(evidence.logged(daemon.data_dir))
+    assert entries.count("CONFIG_CHANGE") in (granted, granted + 1)  # the last answer may have met a closed door
+    assert granted > 10
+    assert entries[-1] == "STOPPED"
 
 
 def test_a_second_daemon_on_the_same_data_dir_is_refused(start_daemon: Start, tmp_path: Path) -> None:

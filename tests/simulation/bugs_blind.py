@@ -951,8 +951,8 @@ STREAM: Final = (
         "board-begins-again-at-the-checkpoint",
         "11",
         "actors/broadcaster/actor.py",
-        "checkpoint and self._board.row == 0",
-        "checkpoint",
+        "            if self._board.row == 0:",
+        "            if True:",
         "A restart was thought to begin as a start does. Seen when the Broadcaster restarts in a process that has "
         "taken a checkpoint: frames behind it are on the board twice.",
     ),
@@ -960,8 +960,8 @@ STREAM: Final = (
         "unreadable-log-ends-the-broadcaster",
         "6",
         "actors/broadcaster/actor.py",
-        "            except DISK_ERRORS as error:",
-        "            except OSError as error:",
+        "        except DISK_ERRORS as error:",
+        "        except OSError as error:",
         "Errors of a disk were taken for Python's, not SQLite's. Seen when the disk gives nothing while the "
         "Broadcaster reads the log at its start: deaths instead of an outage.",
     ),

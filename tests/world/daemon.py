@@ -57,6 +57,11 @@ class DaemonProcess:
             raise AssertionError(f"the daemon does not listen (exit {self._process.poll()}): {''.join(self.errors)}")
         return self.base
 
+    def listens(self) -> bool:
+        """Wait until it listens, or has ended without."""
+        assert self._listening.wait(SECONDS), "the daemon neither listens nor ends"
+        return bool(self.base)
+
     def ready(self) -> str:
         """Wait until it is ready; its base address."""
         base = self.listening()
@@ -68,9 +73,12 @@ class DaemonProcess:
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
         return httpx.get(self.listening() + path, timeout=SECONDS, **kwargs)
 
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
     def terminate(self) -> int:
         """SIGTERM, and its exit code."""
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         return self.wait()
 
     def wait(self) -> int:
