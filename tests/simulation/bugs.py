@@ -13,8 +13,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "actors/journal/store.py",
         '            _write_again(f"{path}-wal", vfs)  # SQLite looks into it at the first statement, not before\n',
         "",
-        "SQLite recovers a WAL by itself. Seen when an fsync fails, or the process is killed between write and sync, the "
-        "rows are shown after reopening, and the power goes.",
+        "SQLite recovers a WAL by itself. Seen when an fsync fails, or the process is killed between write and sync, "
+        "the rows are shown after reopening, and the power goes.",
     ),
     Bug(
         "peak-is-not-in-the-checkpoint",
@@ -30,8 +30,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "29",
         "actors/executor/actor.py",
         "                return to_plain(self._desk.settled)",
-        '                plain = to_plain(self._desk.settled)\n                return {**plain, "book": {**plain["book"], '
-        '"placed": {}}}',
+        "                plain = to_plain(self._desk.settled)\n"
+        '                return {**plain, "book": {**plain["book"], "placed": {}}}',
         "An order that waits seemed to be a matter of the moment. Seen when a checkpoint is restored while one waits.",
     ),
     Bug(
@@ -71,9 +71,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "cooldown-begins-at-the-mark",
         "19",
         "actors/risk_engine/state.py",
-        "    return Block(at + timedelta(hours=risk.cooldown_hours), Decimal(streak), Decimal(risk.max_consecutive_losses))",
-        "    return Block(at + timedelta(hours=risk.cooldown_hours - 1), Decimal(streak), "
-        "Decimal(risk.max_consecutive_losses))",
+        "    return Block(at + timedelta(hours=risk.cooldown_hours), ",
+        "    return Block(at + timedelta(hours=risk.cooldown_hours - 1), ",
         "Off by one candle. Seen when an entry falls into the last hour of a cooldown, or is vetoed within it.",
     ),
     Bug(

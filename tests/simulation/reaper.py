@@ -111,8 +111,8 @@ def await_sites() -> set[str]:
 
 
 class Haunted:
-    """What is known of a haunted tower: which messages its actors have read. `again` is told of one that is read a
-    second time."""
+    """What is known of a haunted tower: which messages its actors have read and were not done with. `again` is told of one
+    that is read a second time."""
 
     def __init__(self, again: Callable[[str, Any], None]) -> None:
         self._again = again
@@ -125,6 +125,9 @@ class Haunted:
         if self.has_read(floor, message):
             self._again(floor, message)
         self._read[floor, id(message)] = message  # kept, so that no other message has its id
+
+    def done(self, floor: str, message: Any) -> None:
+        del self._read[floor, id(message)]
 
 
 def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool], known: Haunted) -> None:
@@ -158,6 +161,7 @@ def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bo
         answer = await receive(message)
         if hung:
             await trio.sleep_forever()
+        known.done(floor, message)
         return answer
 
     async def working(_: Actor) -> None:

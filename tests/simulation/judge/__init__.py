@@ -55,8 +55,7 @@ class Judge:
             if line is None:
                 continue
             try:
-                turn = self._turns.take(line)
-                if turn is not None:
+                for turn in self._turns.take(line):
                     self._judge(turn)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError) as error:
                 self._report.say("shape", line.row, f"it cannot be understood: {error!r}")

@@ -12,7 +12,8 @@ NOTES: Final = frozenset({"STARTED", "STOPPED", "ACTOR_RESTARTED"})  # the life 
 
 @dataclass(slots=True)
 class Turn:
-    """Rows of one cause, in their order. `cause` is "round", "config", "note" or "act" (into or out of LIVE)."""
+    """Rows of one cause, in their order. `cause` is "round", "config", "note" or "act" (into or out of LIVE); nothing
+    where the turn has no end."""
 
     lines: list[Line] = field(default_factory=list)
     cause: str = ""
@@ -39,19 +40,19 @@ class Turns:
         """The first row of a turn that has not ended."""
         return self._open[0] if self._open else None
 
-    def take(self, line: Line) -> Turn | None:
-        """The turn that ends with this row."""
+    def take(self, line: Line) -> list[Turn]:
+        """The turn that ends with this row; before it the one that should have ended, and did not."""
+        turns = list[Turn]()
         if self._open and (line.ts != self._open[0].ts or self._begins(line)):
             first = self._open[0]
             self._report.say("3", line.row, f"begins something else, and what row {first.row} began has no end")
+            turns.append(Turn(self._open))
             self._clear()
         self._open.append(line)
-        cause = self._ended(line)
-        if not cause:
-            return None
-        turn = Turn(self._open, cause)
-        self._clear()
-        return turn
+        if cause := self._ended(line):
+            turns.append(Turn(self._open, cause))
+            self._clear()
+        return turns
 
     def _clear(self) -> None:
         self._open, self._config, self._paper = [], False, False

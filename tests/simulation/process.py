@@ -1,0 +1,173 @@
+"""One process of a world: the daemon's parts put together as `server.boot` and `server.daemon` do it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+from attrs import Factory, define, field
+
+from actors.agent import Agent
+from actors.broadcaster.board import Board
+from actors.floors import House
+from actors.journal.store import MAKER, Damaged, LogStore
+from actors.messages import Note
+from actors.strategist.actor import Founding
+from actors.tower import Died, MailboxFull, Meltdown, TooLate
+from protocol.settings import MarketSettings, ServerSettings
+from server import bulkhead
+from server.backtesting.queue import Backtests
+from server.door.app import Door, make_app
+from server.door.gate import Gate
+from server.settings import Offer
+from tests.simulation.disk import SimDisk, SimReader
+from tests.simulation.reaper import Haunted, haunt
+from tests.simulation.wires import PORT, Listener
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+LOG: Final = Path("/sim/log.sqlite3")
+STOP_SECONDS: Final = 1.5  # as the daemon's
+NOWHERE: Final = Path("/nonexistent/forestay-simulation")
+SELF_KILLING: Final = {"mailbox flood", "disk hangs"}  # the faults that kill actors without the reaper
+
+
+class Gone(Exception):
+    """The process that wants something of the world does not exist any more."""
+
+
+@define(eq=False)
+class Life:
+    """One process, from boot to whatever ends it."""
+
+    number: int
+    board: Board = Factory(Board)
+    over: trio.Event = Factory(trio.Event)
+    stopping: trio.Event = Factory(trio.Event)
+    dead: bool = False  # it ended without a word
+    ended: bool = False  # the market has
+    melted: bool = False
+    stopped: bool = False  # in good order, and all of it is on the disk
+    kills: Counter[str] = Factory(Counter)  # by floor, as injected
+    killed_at: list[float] = Factory(list)
+    hung_at: float | None = None
+    closed: bool = False  # the door is
+    agent: Agent = field(init=False)
+    known: Haunted = field(init=False)
+    listener: Listener = field(init=False)
+
+
+class Process:
+    """Boots and runs lives in a world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def boot(self, life: Life) -> None:
+        """As `server.boot` opens the log. Raises DISK_ERRORS, Damaged."""
+        store = LogStore(LOG, log_id="log_simulated", vfs=self.world.disk.name)
+        try:
+            checkpoint = store.latest_checkpoint(MAKER)
+            store.verify(checkpoint.row if checkpoint else 0)
+            if checkpoint:
+                self.world.marks["checkpoint restored"] += 1
+        finally:
+            store.close()
+        life.listener = Listener(partial(self.world.mischief.first_byte, life))
+        life.agent = self.agent_on(life, self.world.disk)
+        life.known = Haunted(self.world.mischief.read_again)
+        haunt(life.agent.tower, self.world.reaper, self.world.mischief.hangs, life.known)
+
+    def agent_on(self, life: Life, disk: SimDisk) -> Agent:
+        note = Note("STARTED", ("simulated",), "Started.", {})
+        founding = Founding("seed", self.world.market.pinned, self.world.market.begins, self.world.plan.config, [note])
+        blocking = partial(self._blocking, life)
+        return Agent(
+            House(
+                log=LOG,
+                log_id="log_simulated",
+                founding=founding,
+                market=self.world.market,
+                speed=self.world.plan.speed,
+                board=life.board,
+                market_ended=partial(self._market_ended, life),
+                blocking=blocking,
+                reader=SimReader(LOG, disk),
+                reading=blocking,
+                vfs=disk.name,
+            )
+        )
+
+    async def run_agent(self, life: Life) -> None:
+        try:
+            await life.agent.run()
+        except Meltdown:
+            self.world.marks["meltdown"] += not life.dead
+            life.melted = True
+            recent = sum(at > trio.current_time() - 60 for at in life.killed_at)
+            if recent <= 5 and not life.dead and not self.world.plan.faults & SELF_KILLING:
+                self.world.complain("36", f"a meltdown after {recent} deaths within a minute")
+        except Gone:  # before it had said its last words
+            pass
+        except Damaged as error:
+            if not life.dead:
+                self.world.complain("4", f"a log that nobody damaged is damaged: {error}")
+        life.over.set()
+
+    async def run_door(self, life: Life) -> None:
+        blocking = partial(self._blocking, life)
+        door = Door(
+            agent="seed",
+            log_id="log_simulated",
+            market=self.world.market.pinned,
+            offer=Offer.of(self.world.market),
+            board=life.board,
+            reader=SimReader(LOG, self.world.disk),
+            reading=blocking,
+            tower=life.agent.tower,
+            stopping=life.stopping,
+            clock=lambda ago: f"{trio.current_time() - ago:.3f}",
+            backtests=Backtests(NOWHERE, lambda: ""),
+            market_settings=MarketSettings(),
+        )
+        gate = Gate(make_app(door), ServerSettings(), PORT)  # type: ignore[arg-type]
+        await bulkhead.serve(gate, [life.listener], stop=life.stopping)  # type: ignore[arg-type, list-item]
+        life.closed = True
+
+    async def wind_down(self, life: Life) -> None:
+        """As the daemon does it."""
+        with trio.move_on_after(STOP_SECONDS):
+            while not life.melted:
+                try:
+                    if await life.agent.stop() is None:
+                        life.stopped = True
+                        if self.world.calm:
+                            self.world.told_of_restarts(life)
+                except (Died, TooLate, MailboxFull):
+                    continue
+                break
+        life.stopping.set()
+        life.board.close()
+        with trio.move_on_after(2 * bulkhead.GRACE_SECONDS):
+            while not life.closed and not life.dead:
+                await trio.sleep(0.1)
+
+    def _market_ended(self, life: Life) -> None:
+        if life is self.world.life and not life.dead:
+            self.world.calm = True
+            life.ended = True
+
+    async def _blocking(self, life: Life, call: Callable[[], Any], /) -> Any:
+        """A blocking call: it takes what the disk takes, and is waited for whatever happens."""
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.world.latency * self.world.random.random())
+        if life.dead:
+            raise Gone
+        answer = call()
+        await trio.lowlevel.checkpoint()
+        return answer
