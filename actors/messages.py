@@ -209,7 +209,7 @@ class SkipRound(Ask[Outage | Refusal | None]):
 @frozen
 class ChangeConfig(Ask[Outage | Refusal | int]):
     """Adopt this config as the next version; the answer is its number. Refused where the version in force is not the
-    `expected` one, so that no change undoes another that it has not seen."""
+    `expected` one, so that no change undoes another that it has not seen, and once the end was journaled."""
 
     config: AgentConfig
     text: str

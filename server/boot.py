@@ -53,7 +53,7 @@ def only_daemon(folder: Path) -> Iterator[None]:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
+        holder = _alive(os.pread(handle, 32, 0))
         os.close(handle)
         raise UserError(
             f"data_dir = {str(folder)!r}: another forestay runs on it (process {holder}); stop it, or choose another "
@@ -66,6 +66,15 @@ def only_daemon(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def _alive(written: bytes) -> str:
+    """The process that wrote its number there, if there is one: who has just won the lock may not have written yet."""
+    try:
+        os.kill(int(written), 0)
+    except (ValueError, OSError):
+        return "unknown"
+    return written.decode()
 
 
 def boot(settings: Settings) -> Booted:

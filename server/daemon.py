@@ -161,7 +161,7 @@ class _Daemon:
 
     async def _wind_down(self) -> None:
         """Stop taking, finish what is in flight, journal STOPPED, let every client have it, close."""
-        with trio.move_on_after(STOP_SECONDS):
+        with trio.move_on_after(STOP_SECONDS) as limit:
             while self._exit_code == EXIT_OK:
                 try:
                     await self._stop_agent()
@@ -169,6 +169,8 @@ class _Daemon:
                     log.warning("a floor fell while stopping (%s): asked again", error)
                 else:
                     break
+        if limit.cancelled_caught:
+            log.error("stopping without a STOPPED entry: the floors were not done within %.1f s", STOP_SECONDS)
         self._stop.set()
         self._board.close()
         await self._closed.wait()

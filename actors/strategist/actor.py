@@ -191,6 +191,8 @@ class Strategist(Actor):
 
     async def _change(self, asked: ChangeConfig) -> Outage | Refusal | int:
         mind = self._memory.mind
+        if self._founding.life[-1].type == "STOPPED":
+            return Refusal("stopping", "the daemon is stopping")
         if mind.version != asked.expected:
             return Refusal("version", f"version {mind.version} is in force by now, not {asked.expected}")
         version = mind.version + 1

@@ -397,7 +397,8 @@ def _add_config(app: QuartTrio, door: Door) -> None:
         strategist = door.tower.outside().address("Strategist")
         version = await _command(lambda: strategist.ask(change_config, within=COMMAND_SECONDS))
         if isinstance(version, Refusal):
-            raise Problem(409, "CONFIG_CHANGED", version.reason)
+            stopping = version.rule == "stopping"
+            raise Problem(503 if stopping else 409, "STOPPING" if stopping else "CONFIG_CHANGED", version.reason)
         if isinstance(version, Outage):
             raise Problem(503, "DISK_UNAVAILABLE", version.reason)
         with trio.move_on_after(COMMAND_SECONDS):
