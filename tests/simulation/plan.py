@@ -1,5 +1,5 @@
-"""What a seed does to its world: which faults there are, how often, and how small the product's buffers are made so that
-their edges are met."""
+"""What a seed does to its world: which faults there are, how often, and how small the product's buffers are made, so
+that their edges are met."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tests.world.market import PAIRS, eager_config
 # Each world has some of these, drawn by its seed. What each does: `World._strike`.
 FAULTS: Final = (
     "actor dies", "actor hangs", "meltdown", "mailbox flood",
-    "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte", "orderly stop",
+    "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte",
+    "orderly stop",
     "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk hangs",
     "checkpoint forgotten", "checkpoint garbled", "bit flips", "row rewritten",
     "market outage", "market hangs", "clock set back",

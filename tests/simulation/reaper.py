@@ -88,8 +88,8 @@ class Reaper(trio.abc.Instrument):
 
 
 def _site(task: Task) -> str | None:
-    """The await of ours that the task is parked at: file:line of the innermost one in `actors/`, or between two messages.
-    None where it has ended."""
+    """The await of ours that the task is parked at: file:line of the innermost one in `actors/`, or "idle", between two
+    messages. None where it has ended."""
     found = None
     for frame, line in task.iter_await_frames():
         found = found or "idle"
@@ -111,8 +111,8 @@ def await_sites() -> set[str]:
 
 
 class Haunted:
-    """What is known of a haunted tower: which messages its actors have read and were not done with. `again` is told of one
-    that is read a second time."""
+    """What is known of a haunted tower: which messages its actors have read and were not done with. `again` is told of
+    one that is read a second time."""
 
     def __init__(self, again: Callable[[str, Any], None]) -> None:
         self._again = again

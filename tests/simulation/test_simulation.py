@@ -1,5 +1,5 @@
-"""A slice of the simulation: seeds that are always the same, seeds that nobody has seen, and each planted bug on the seed that
-caught it. The whole is `make long`."""
+"""A slice of the simulation: seeds that are always the same, seeds that nobody has seen, and each planted bug on the
+seed that caught it. The whole is `make long`."""
 
 from __future__ import annotations
 
