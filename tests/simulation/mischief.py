@@ -57,8 +57,9 @@ class Mischief:
         random, life = self.world.random, self.world.life
         match kind:
             case "actor dies":
-                floors = [None, *(floor.name for floor in life.agent.tower._floors)] if life else [None]
-                self.world.reaper.doom(random.randrange(1, 300), random.choice(floors))
+                floors = [floor.name for floor in life.agent.tower._floors] if life else []
+                victims = [None, *floors, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
+                self.world.reaper.doom(random.randrange(1, random.choice((10, 300))), random.choice(victims))
             case "poisoned round" | "meltdown":
                 for _ in range(4 if kind == "poisoned round" else 8):
                     self.world.reaper.doom(random.randrange(1, 30), "Strategist" if kind == "poisoned round" else None)

@@ -26,6 +26,7 @@ class Known:
     locked: bool = False
     starts: int = 0
     stopped: bool = False
+    deaths: int = 0  # of actors in this process, since a round was settled
     marked_at: int = -1  # when a round was settled last, for the midnights between
     snapshot_at: int | None = None
 

@@ -20,6 +20,7 @@ STATEMENTS = {
     "RISK_BREACH daily_drawdown": "21", "RISK_BREACH max_drawdown": "21", "run_failed": "21", "run_started": "22",
     "status_change": "evaluation", "snapshot": "snapshot",
 }  # fmt: skip
+DEADLY = 3  # so many deaths, and a round is passed over
 LIVE = OF_THE_STATUS - {"STATUS_CHANGE", "status_change"}
 
 
@@ -46,6 +47,7 @@ class Rounds:
             self._skipped(turn, settled)
         else:
             self._decided(turn, settled)
+        self._known.deaths = 0
 
     def _calendar(self, settled: Line) -> None:
         """Rare days."""
@@ -67,9 +69,16 @@ class Rounds:
             self._report.say("round", settled.row, "a round without a mark, which was not skipped")
             return
         self._report.marks[f"skipped by {reason if reason == 'crash' else 'clock'}"] += 1
+        if reason == "crash":
+            deaths = self._known.deaths
+            must(deaths >= DEADLY, "35", entry.row, f"passes a round of which {deaths} actors died, not {DEADLY}")
         missed = millis(entry.data["round"])
         held = missed == settled.ts if reason == "crash" else missed <= settled.ts
         must(held, "round", entry.row, f"skips the round of {entry.data['round']}")
+        pairs = list(settled.body["ticks"])
+        must(
+            pairs in ([], entry.data["pairs"]), "round", entry.row, f"skips {entry.data['pairs']}, brought are {pairs}"
+        )
         others = [line.row for line in gaps if line.type != "SKIPPED" or "gap" not in line.tags]
         must(not others, "round", entry.row, f"rows {others} of a round that was skipped")
         check_gaps(
