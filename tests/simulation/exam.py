@@ -66,33 +66,41 @@ def _verdict(bug: Bug, outcomes: Sequence[dict[str, Any]]) -> Verdict:
     return Verdict(bug, last["seed"], len(outcomes), statements, last["violations"][0]["text"])
 
 
-def verdicts(chosen: Iterable[Bug], seeds: Sequence[int], jobs: int) -> Iterator[Verdict]:
+def verdicts(chosen: Iterable[Bug], seeds: Sequence[int], jobs: int, *, once: bool) -> Iterator[Verdict]:
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(lambda bug: examine(bug, seeds), chosen)
+        yield from pool.map(lambda bug: examine(bug, seeds, once=once), chosen)
 
 
 @click.command()
 @click.option("--bug", "names", multiple=True, help="Only these; repeatable.")
 @click.option("--seeds", type=int, default=SEEDS, show_default=True, help="How many are tried, from 0 on.")
+@click.option(
+    "--once", is_flag=True, help="No seed a second time: quicker, and blind for another hash seed or time zone."
+)
+@click.option("--missing", is_flag=True, help="Only bugs of which it is not known what catches them.")
 @click.option("--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Bugs at once.")
-def main(names: tuple[str, ...], seeds: int, jobs: int) -> None:
+def main(names: tuple[str, ...], seeds: int, once: bool, missing: bool, jobs: int) -> None:
     """Take the exam. Exit 1 where a bug survives."""
-    chosen = [bug for bug in BUGS if not names or bug.name in names]
     caught = json.loads(CAUGHT.read_text()) if CAUGHT.exists() else {}
+    chosen = [bug for bug in BUGS if (not names or bug.name in names) and not (missing and bug.name in caught)]
     survivors = []
-    for verdict in verdicts(chosen, range(seeds), jobs):
+    for verdict in verdicts(chosen, range(seeds), jobs, once=once):
         name, seed = verdict.bug.name, verdict.seed
         if seed is None:
             survivors.append(name)
             caught.pop(name, None)
         else:
             caught[name] = {"seed": seed, "seeds": verdict.seeds, "seen_as": list(verdict.statements)}
+        _keep(caught)
         print(f"{name:<52} {'SURVIVED' if seed is None else f'seed {seed}':>9}  {verdict.bug.statement:>3} seen as "
               f"{', '.join(verdict.statements)}: {verdict.text[:150]}", flush=True)  # fmt: skip
-    known = {bug.name for bug in BUGS}
-    CAUGHT.write_text(json.dumps({name: caught[name] for name in sorted(caught) if name in known}, indent=1) + "\n")
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught" + "".join(f"\n  survived: {s}" for s in survivors))
     sys.exit(1 if survivors else 0)
+
+
+def _keep(caught: dict[str, Any]) -> None:
+    known = {bug.name for bug in BUGS}
+    CAUGHT.write_text(json.dumps({name: caught[name] for name in sorted(caught) if name in known}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ It imports nothing of the product and shares none of its folds. What it can comp
 reliability.md: 1 places and `seq`, 3 whole turns, 4 the hash chain and the index columns, 9 time, 12 entry before
 event, and echoes, 13 the status from one change to the next, 14 moves and their causes, 17 live orders, 18 orders and
 their ends, 19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 34
-the ledger, 35 what is passed over. And by names of ours: "evaluation" eligibility, "fill" price and size of a fill, "fold" repeats that are
-counted, "gap" holes in the market, "genesis" the first rows, "id" entries, "life" starts and stops, "outcome" one
-outcome a decision, "quote" evidence, "round" rounds and their cursor, "snapshot" when and what, "version" configs,
-"veto" why, "wire" fields, "shape" what cannot be read as any of these.
+the ledger, 35 rounds that killed. And by names of ours: "evaluation" eligibility, "fill" price and size of a fill,
+"fold" repeats that are counted, "gap" holes in the market, "genesis" the first rows, "id" entries, "life" starts and
+stops, "outcome" one outcome a decision, "quote" evidence, "round" rounds and their cursor, "snapshot" when and what,
+"version" configs, "veto" why, "wire" fields, "shape" what cannot be read as any of these.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ class Judge:
         if self._known.config is None and turn.cause != "config":
             self._report.say("genesis", first.row, f"the log begins with a {first.kind}")
             return
+        if self._known.owed and turn.cause != "note":
+            self._report.say("35", first.row, f"a round was passed over, {self._known.owed} of its deaths are not told")
+            self._known.owed = 0
         match turn.cause:
             case "note":
                 self._note(first)
@@ -86,7 +89,10 @@ class Judge:
         """What a process says of its own life."""
         known = self._known
         known.starts += line.type == "STARTED"
-        known.deaths = 0 if line.type == "STARTED" else known.deaths + (line.type == "ACTOR_RESTARTED")
+        if line.type == "STARTED":  # what the process before it did not tell any more, nobody knows
+            known.deaths = known.owed = 0
+        elif line.type == "ACTOR_RESTARTED":
+            known.deaths, known.owed = known.deaths + 1, max(known.owed - 1, 0)
         known.stopped = line.type == "STOPPED" or (known.stopped and line.type != "STARTED")
         if line.type == "ACTOR_RESTARTED" or (line.type == "STARTED" and known.starts > 1):
             known.report.marks["restart"] += 1

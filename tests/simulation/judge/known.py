@@ -26,7 +26,8 @@ class Known:
     locked: bool = False
     starts: int = 0
     stopped: bool = False
-    deaths: int = 0  # of actors in this process, since a round was settled
+    deaths: int = 0  # of actors in this process, as told since a round was settled
+    owed: int = 0  # so many more must be told right after a round that was passed over for them
     marked_at: int = -1  # when a round was settled last, for the midnights between
     snapshot_at: int | None = None
 
