@@ -249,8 +249,8 @@ class Tower:
         fallen: list[BaseException],
         younger: trio.CancelScope,
     ) -> None:
-        """One incarnation to its end; if that is a death, the younger floors fall with it. Only then is its last message
-        settled: a younger floor that waits for it falls of this death, and not of an own one."""
+        """One incarnation to its end; if that is a death, the younger floors fall with it. Only then is its last
+        message settled: a younger floor that waits for it falls of this death, and not of an own one."""
         try:
             with own:
                 await self._incarnate(index, restored)

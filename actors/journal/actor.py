@@ -147,7 +147,7 @@ class Journal(Actor):
         return (rest[-1].row if rest else 0), [s.value for s in rest]
 
     async def _reading(self, read: Callable[[], T]) -> T | Outage:
-        """What the disk says. While it is reopened there is no handle to read by, and nobody is kept waiting for one."""
+        """What the disk says. While it is reopened there is no handle to read by, and nobody is kept waiting."""
         try:
             return await self._blocking(read)
         except (*DISK_ERRORS, apsw.ConnectionClosedError) as error:
@@ -199,9 +199,7 @@ class Journal(Actor):
     def _whole_turns(self) -> list[Sealed]:
         """What is committed next: as many turns as PENDING_ROWS rows hold, and one at least. A turn is never split."""
         first = self._pending[0].row
-        end = self._ends[0]
-        for end in takewhile(lambda end: end < first + PENDING_ROWS, self._ends):
-            pass
+        *_, end = self._ends[0], *takewhile(lambda end: end < first + PENDING_ROWS, self._ends)
         return self._pending[: end - first + 1]
 
     def _committed(self, batch: list[Sealed]) -> None:

@@ -169,6 +169,8 @@ class Strategist(Actor):
                 return await self._executor.ask(step)
 
     async def _skip(self, round: Round, tag: str, reason: str) -> Outage | None:
+        if outage := await self._tell_notes():
+            return outage
         turn, at = self._begin(), max(round.ts, self._memory.mind.ts)
         ref = named("jrn", round.ts, tag, to_json(round.cursor).decode())
         text = f"Skipped the round of {to_wire(round.ts)} ({', '.join(round.ticks)}): {reason}."

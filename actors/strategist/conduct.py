@@ -153,4 +153,6 @@ def gap_entry(gap: Gap, at: datetime) -> JournalEntry:
         "nothing was decided on them."
     )
     data = {"pair": gap.pair, "after": to_wire(gap.after), "before": to_wire(gap.before), "missing": gap.missing}
-    return JournalEntry(at, named("jrn", at, "gap", gap.pair), "SKIPPED", ("market", "gap", gap.pair), text, data)
+    return JournalEntry(
+        at, named("jrn", gap.before, "gap", gap.pair), "SKIPPED", ("market", "gap", gap.pair), text, data
+    )

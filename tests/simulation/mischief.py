@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ import apsw
 import trio
 
 from actors.journal.store import Damaged, LogStore
-from actors.messages import TellNotes
+from actors.messages import ConductRound, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
 from tests.simulation.process import LOG, Life
@@ -40,6 +41,7 @@ class Mischief:
         self._until_write: int | None = None
         self._in_a_write: Callable[[], None] = lambda: None
         self._hang: str | None = None
+        self._poisoned: set[datetime] = set()
         self._deaths_in_round: Counter[int] = Counter()
 
     async def run(self) -> None:
@@ -60,9 +62,12 @@ class Mischief:
                 floors = [floor.name for floor in life.agent.tower._floors] if life else []
                 victims = [None, *floors, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
                 self.world.reaper.doom(random.randrange(1, random.choice((10, 300))), random.choice(victims))
-            case "poisoned round" | "meltdown":
-                for _ in range(4 if kind == "poisoned round" else 8):
-                    self.world.reaper.doom(random.randrange(1, 30), "Strategist" if kind == "poisoned round" else None)
+            case "poisoned round":
+                ahead = [round.ts for round in self.world.market.rounds if round.ts > self.world.now]
+                self._poisoned |= set(ahead[random.randrange(8) :][:1])
+            case "meltdown":
+                for _ in range(8):
+                    self.world.reaper.doom(random.randrange(1, 30), None)
                     await trio.sleep(random.random())
             case "actor hangs":
                 self._hang = random.choice(("QuoteVerifier", "RiskEngine", "Executor", "Strategist", "Journal"))
@@ -139,6 +144,13 @@ class Mischief:
             return False
         self._deaths_in_round[self.world.life.board.row] += 1
         return self.world.plan.deadly or self._deaths_in_round[self.world.life.board.row] < 2
+
+    def poisons(self, floor: str, message: Any) -> bool:
+        """Does the Strategist die of this round, each time that it is asked to decide it?"""
+        if floor != "Strategist" or not isinstance(message, ConductRound) or message.round.ts not in self._poisoned:
+            return False
+        self.killed(floor)
+        return True
 
     def hangs(self, floor: str) -> bool:
         if self._hang != floor or self.world.calm or not self.may_kill():

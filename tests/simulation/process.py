@@ -25,7 +25,7 @@ from server.door.app import Door, make_app
 from server.door.gate import Gate
 from server.settings import Offer
 from tests.simulation.disk import SimDisk, SimReader
-from tests.simulation.reaper import Haunted, haunt
+from tests.simulation.reaper import Haunted, Spell, haunt
 from tests.simulation.wires import PORT, Listener
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ class Process:
         life.listener = Listener(partial(self.world.mischief.first_byte, life))
         life.agent = self.agent_on(life, self.world.disk)
         life.known = Haunted(self.world.mischief.read_again)
-        haunt(life.agent.tower, self.world.reaper, self.world.mischief.hangs, life.known)
+        spell = Spell(self.world.mischief.hangs, self.world.mischief.poisons)
+        haunt(life.agent.tower, self.world.reaper, spell, life.known)
 
     def agent_on(self, life: Life, disk: SimDisk) -> Agent:
         note = Note("STARTED", ("simulated",), "Started.", {})

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import outcome
 import trio
-from attrs import evolve
+from attrs import evolve, frozen
 from trio.lowlevel import Task
 
 from actors.tower import Actor, Desk, Floor, Tower
@@ -130,14 +130,21 @@ class Haunted:
         del self._read[floor, id(message)]
 
 
-def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool], known: Haunted) -> None:
-    """From now on the reaper knows the tasks of each new incarnation, and a floor for which `hangs` says so never gets
-    done with the message in its hand."""
+@frozen
+class Spell:
+    """What becomes of a message that a floor has read: it may never be done with, or kill each time."""
+
+    hangs: Callable[[str], bool]
+    poisons: Callable[[str, Any], bool]
+
+
+def haunt(tower: Tower, reaper: Reaper, spell: Spell, known: Haunted) -> None:
+    """From now on the reaper knows the tasks of each new incarnation, and the spell is on them."""
 
     def haunted(floor: Floor) -> Floor:
         def opened(desk: Desk) -> Actor:
             actor = floor.open(desk)
-            _possess(actor, floor.name, reaper, hangs, known)
+            _possess(actor, floor.name, reaper, spell, known)
             return actor
 
         return evolve(floor, open=opened)
@@ -145,7 +152,7 @@ def haunt(tower: Tower, reaper: Reaper, hangs: Callable[[str], bool], known: Hau
     tower._floors = tuple(map(haunted, tower._floors))
 
 
-def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bool], known: Haunted) -> None:
+def _possess(actor: Actor, floor: str, reaper: Reaper, spell: Spell, known: Haunted) -> None:
     restore, receive, work = actor.restore, actor.receive, actor.work
 
     async def restoring(_: Actor) -> None:
@@ -155,7 +162,9 @@ def _possess(actor: Actor, floor: str, reaper: Reaper, hangs: Callable[[str], bo
 
     async def receiving(_: Actor, message: Any) -> Any:
         known.read(floor, message)
-        hung = hangs(floor)
+        if spell.poisons(floor, message):
+            raise Killed
+        hung = spell.hangs(floor)
         if hung and trio.current_time() % 2 < 1:
             await trio.sleep_forever()
         answer = await receive(message)

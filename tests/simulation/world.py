@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from random import Random
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from attrs import Factory, define, frozen
 
 from actors.journal.store import DISK_ERRORS, Damaged
 from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS
+from protocol.times import from_wire
 from tests.simulation.disk import SimDisk, rows
 from tests.simulation.judge import Judge
 from tests.simulation.market import SimMarket
@@ -94,6 +96,11 @@ class World:
             trio.lowlevel.remove_instrument(self.reaper)
         self.audit()
         self._closing_checks()
+
+    @property
+    def now(self) -> datetime:
+        """The log's time, as far as it was read."""
+        return from_wire(json.loads(self.log[-1][5])["ts"]) if self.log else self.market.begins
 
     def complain(self, statement: str, text: str) -> None:
         if len(self.violations) < MANY:
