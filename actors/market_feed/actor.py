@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import trio
 
-from actors.messages import ConductRound, Halt, OutageChanged, ReadCursor, ReadHealth, SkipRound
+from actors.messages import ConductRound, Flush, Halt, OutageChanged, ReadCursor, ReadHealth, SkipRound
 from actors.ports import Market
 from actors.tower import Actor, Address, MailboxFull
 from protocol.errors import Outage
@@ -75,6 +75,9 @@ class MarketFeed(Actor):
             if self._attempts[key] > DEADLY:
                 reason = f"it ended an actor {DEADLY} times"
                 answer = await self._strategist.ask(SkipRound(round, cursor, reason))
+                # The next round may be deadly, too: what is not on the disk by then would be tried again for ever.
+                outage = await self._journal.ask(Flush())
+                answer = answer or outage
             else:
                 answer = await self._strategist.ask(ConductRound(round, cursor))
             if answer is None:

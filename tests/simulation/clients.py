@@ -14,6 +14,7 @@ import trio
 from attrs import Factory, define
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, RejectConnection, Request, TextMessage
+from wsproto.utilities import RemoteProtocolError
 
 from tests.simulation.wires import PORT, Connection
 
@@ -70,7 +71,7 @@ class Follower:
             else:
                 try:
                     await self._follow(wire)
-                except (Left, trio.BrokenResourceError, trio.ClosedResourceError):
+                except (Left, RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
                     pass
                 finally:
                     wire.cut()

@@ -14,7 +14,7 @@ import apsw
 import trio
 
 from actors.journal.store import Damaged, LogStore
-from actors.messages import ConductRound, TellNotes
+from actors.messages import ConductRound, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
 from tests.simulation.process import LOG, Life
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 SEQ: Final = re.compile(rb'"seq":(\d+)')
 OFTEN: Final = {"actor dies": 5, "power cut in a write": 2, "killed in a write": 1}
+# Where an actor may hang: at any message, or at one that somebody outside waits for.
+HANGS: Final[tuple[tuple[str, type], ...]] = (
+    ("QuoteVerifier", object), ("RiskEngine", object), ("Executor", object), ("Strategist", object),
+    ("Journal", object), ("Executor", ReadBook), ("Strategist", ReadCursor), ("Journal", ReadHealth),
+)  # fmt: skip
 DISK_TROUBLES: Final = {
     "disk full": "full", "disk broken": "broken", "fsync fails": "sync fails", "disk read-only": "read-only",
     "disk gone": "gone",
@@ -40,7 +45,7 @@ class Mischief:
         self._cut_at_first_byte = False
         self._until_write: int | None = None
         self._in_a_write: Callable[[], None] = lambda: None
-        self._hang: str | None = None
+        self._hang: tuple[str, type] | None = None  # which floor, and of which kind of message
         self._poisoned: set[datetime] = set()
         self._deaths_in_round: Counter[int] = Counter()
 
@@ -70,7 +75,7 @@ class Mischief:
                     self.world.reaper.doom(random.randrange(1, 30), None)
                     await trio.sleep(random.random())
             case "actor hangs":
-                self._hang = random.choice(("QuoteVerifier", "RiskEngine", "Executor", "Strategist", "Journal"))
+                self._hang = random.choice(HANGS)
             case "mailbox flood":
                 self._flood()
             case "process killed" | "power cut":
@@ -83,13 +88,17 @@ class Mischief:
                 )
             case "power cut at a first byte":
                 self._cut_at_first_byte = True
-            case "orderly stop":
+            case "orderly stop" | "stop under fire":
                 if life is not None:
                     life.over.set()
+                if kind == "stop under fire":
+                    self.world.reaper.doom(
+                        random.randrange(1, 40), random.choice(("Strategist", "Journal", "MarketFeed"))
+                    )
             case "disk slow" | "disk hangs":
                 self.world.latency = 0.2 if kind == "disk slow" else 40.0
                 await trio.sleep(random.expovariate(1 / 5))
-                self.world.latency = 0.0
+                self.world.latency = self.world.plan.latency
             case "bit flips":
                 for _ in range(5):
                     self._flip_a_bit()
@@ -152,8 +161,11 @@ class Mischief:
         self.killed(floor)
         return True
 
-    def hangs(self, floor: str) -> bool:
-        if self._hang != floor or self.world.calm or not self.may_kill():
+    def hangs(self, floor: str, message: Any) -> bool:
+        """Is it never done with this message?"""
+        if self._hang is None or self._hang[0] != floor or not isinstance(message, self._hang[1]):
+            return False
+        if self.world.calm or not self.may_kill():
             return False
         self._hang = None
         self.world.marks["stuck actor"] += 1

@@ -23,7 +23,7 @@ from tests.world.market import PAIRS, eager_config
 FAULTS: Final = (
     "actor dies", "actor hangs", "meltdown", "mailbox flood",
     "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte",
-    "orderly stop",
+    "orderly stop", "stop under fire",
     "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk hangs",
     "checkpoint forgotten", "checkpoint garbled", "bit flips", "row rewritten",
     "market outage", "market hangs", "clock set back",
@@ -48,6 +48,7 @@ class Plan:
     pairs: int
     speed: float | None
     faults: frozenset[str]
+    latency: float  # seconds that a blocking call takes at most, while nothing is wrong
     pause: float  # seconds between two faults, on average
     budget: int  # of faults
     sizes: dict[str, int]
@@ -74,9 +75,10 @@ def draw(seed: int) -> Plan:
         seed=seed,
         rounds=rounds,
         pairs=len(config.watchlist),
-        speed=random.choice((None, 2.0, 10.0, 10.0)),
+        speed=random.choice((None, 0.5, 2.0, 10.0)),
         faults=chosen or frozenset({"actor dies"}),
-        pause=random.choice((0.3, 1.0, 3.0)),
+        latency=random.choice((0.0, 0.02, 0.2, 1.0)),
+        pause=random.choice((0.3, 1.0, 3.0, 15.0)),
         budget=random.randint(4, 24),
         sizes={name: random.choice(values) for name, (_, values) in SIZES.items()},
         row_size=random.choice(ROW_SIZES),

@@ -134,7 +134,7 @@ class Haunted:
 class Spell:
     """What becomes of a message that a floor has read: it may never be done with, or kill each time."""
 
-    hangs: Callable[[str], bool]
+    hangs: Callable[[str, Any], bool]
     poisons: Callable[[str, Any], bool]
 
 
@@ -164,7 +164,7 @@ def _possess(actor: Actor, floor: str, reaper: Reaper, spell: Spell, known: Haun
         known.read(floor, message)
         if spell.poisons(floor, message):
             raise Killed
-        hung = spell.hangs(floor)
+        hung = spell.hangs(floor, message)
         if hung and trio.current_time() % 2 < 1:
             await trio.sleep_forever()
         answer = await receive(message)

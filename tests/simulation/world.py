@@ -14,7 +14,8 @@ import trio
 from attrs import Factory, define, frozen
 
 from actors.journal.store import DISK_ERRORS, Damaged
-from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS
+from actors.messages import Flush
+from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, TooLate
 from protocol.times import from_wire
 from tests.simulation.disk import SimDisk, rows
 from tests.simulation.judge import Judge
@@ -57,7 +58,7 @@ class World:
         self.calm = not self.disturbed  # nothing goes wrong any more
         self.life: Life | None = None
         self.durable_seq = 0  # as far as it was looked at
-        self.latency = 0.0  # at most, of a blocking call
+        self.latency = self.plan.latency if self.disturbed else 0.0  # at most, of a blocking call
         self.disk = SimDisk(Random(f"disk {seed}"))
         self.disk.checkpoint_pages = self.plan.checkpoint_pages
         self.judge = Judge()
@@ -137,9 +138,21 @@ class World:
 
     async def _until_rest(self, life: Life) -> None:
         """Once the market has ended and every client has heard of it, the daemon is asked to stop."""
-        while not life.ended or any(follower.seq < life.board.seq for follower in self.outsiders.followers):
+        while not life.ended or await self._pending(life):
+            await trio.sleep(0.5)
+        while any(follower.seq < life.board.seq for follower in self.outsiders.followers):
             await trio.sleep(0.5)
         life.over.set()
+
+    async def _pending(self, life: Life) -> bool:
+        """Is there anything that is not on the disk, or on the disk and not on the board?"""
+        try:
+            if await life.agent.tower.outside().address("Journal").ask(Flush()) is not None:
+                return True
+        except (Died, MailboxFull, TooLate):
+            return True
+        self.audit()
+        return life.board.row < len(self.log)
 
     def die(self, how: Callable[[], None]) -> None:
         """The process is gone at this very step; so is the power, where `how` says so."""
