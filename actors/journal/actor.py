@@ -72,10 +72,16 @@ class Journal(Actor):
     async def restore(self) -> None:
         """Open the log and verify what came after the last checkpoint, before anything is written."""
         await self._reopen()
-        latest = self._store.latest_checkpoint(MAKER)
-        await self._blocking(lambda: self._store.verify(latest.row if latest else 0))
+        while isinstance(outage := await self._reading(self._verified), Outage):
+            self._show(outage)
+            await trio.sleep(RETRY_SECONDS)
+            await self._reopen()
         self._head = self._store.head
         self._show(None)  # an earlier incarnation may have died of it, or in it
+
+    def _verified(self) -> int:
+        latest = self._store.latest_checkpoint(MAKER)
+        return self._store.verify(latest.row if latest else 0)
 
     async def receive(self, message: Any) -> Any:
         match message:
