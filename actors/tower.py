@@ -179,7 +179,9 @@ class Tower:
         self._floors = tuple(floors)
         self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
         self._beats = [0.0] * len(self._floors)
-        self._reading: list[trio.CancelScope | None] = [None] * len(self._floors)  # of the floors that read messages
+        self._reading: list[trio.Event | None] = [None] * len(
+            self._floors
+        )  # by which one that reads is told it is stuck
         self._deaths: deque[float] = deque()
         self._on_fall = on_fall
         self._incurable = incurable
@@ -249,33 +251,44 @@ class Tower:
         fallen: list[BaseException],
         younger: trio.CancelScope,
     ) -> None:
-        """One incarnation to its end; if that is a death, the younger floors fall with it. Only then is its last
-        message settled: a younger floor that waits for it falls of this death, and not of an own one."""
+        """One incarnation to its end; if that is a death, the younger floors fall with it."""
         try:
             with own:
-                await self._incarnate(index, restored)
+                await self._incarnate(index, own, restored, younger)
         except* Exception as causes:
             fallen.append(causes)
-            younger.cancel()
-        finally:
-            self._at_hand[index].settle(outcome.Error(Died(self._floors[index].name)))
+            younger.cancel()  # also where it was never opened
 
-    async def _incarnate(self, index: int, restored: trio.Event) -> None:
+    async def _incarnate(
+        self, index: int, own: trio.CancelScope, restored: trio.Event, younger: trio.CancelScope
+    ) -> None:
         floor = self._floors[index]
         self._beats[index] = trio.current_time()
         actor = floor.open(Desk(self, index))
+        stuck = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._omen, index, stuck, own, younger)
                 await actor.restore()
                 nursery.start_soon(actor.work)
                 restored.set()
-                self._reading[index] = nursery.cancel_scope
+                self._reading[index] = stuck
                 await self._read_on(index, actor)
         finally:
             self._reading[index] = None
             actor.close()
-        kind = type(self._at_hand[index].message).__name__
-        raise Stuck(f"{floor.name} was not done with a {kind} in {STUCK_SECONDS:.0f} s")
+
+    async def _omen(self, index: int, stuck: trio.Event, own: trio.CancelScope, younger: trio.CancelScope) -> None:
+        """Ends a floor that is stuck, and makes every end known at once: what the floor is in the midst of may have to
+        be waited for. The younger fall first: one that waits for the last message's answer must not die of it."""
+        try:
+            await stuck.wait()
+            kind = type(self._at_hand[index].message).__name__
+            raise Stuck(f"{self._floors[index].name} was not done with a {kind} in {STUCK_SECONDS:.0f} s")
+        finally:
+            if not own.cancel_called:
+                younger.cancel()
+            self._at_hand[index].settle(outcome.Error(Died(self._floors[index].name)))
 
     async def _read_on(self, index: int, actor: Actor) -> None:
         """Message after message, until one of them kills or the watch ends it."""
@@ -325,7 +338,7 @@ class Tower:
             now = trio.current_time()
             for reading, beat in zip(self._reading, self._beats, strict=True):
                 if reading is not None and now - beat > STUCK_SECONDS:
-                    reading.cancel()
+                    reading.set()
                     break
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))

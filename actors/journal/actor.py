@@ -64,6 +64,7 @@ class Journal(Actor):
         self._unannounced: list[Sealed] = []
         self._checkpoint: Checkpoint | None = None
         self._outage: Outage | None = None
+        self._told: Outage | None = None  # of it, the Broadcaster
         self._work = trio.Event()
         self._progress = trio.Event()
         self._waiting = False
@@ -171,6 +172,8 @@ class Journal(Actor):
             slow = self._begun is not None and trio.current_time() - self._begun > SLOW_SECONDS
             if slow and self._outage is None:
                 self._fail(Outage("disk", f"the log is not written within {SLOW_SECONDS:.0f} s"))
+            elif self._told is not self._outage:  # the Broadcaster's mailbox was full
+                self._show(self._outage)
 
     async def _commit_all(self) -> None:
         while True:
@@ -270,3 +273,5 @@ class Journal(Actor):
             self._broadcaster.tell(OutageChanged("disk", outage))
         except MailboxFull:
             log.warning("the Broadcaster is too busy to hear of the disk")
+        else:
+            self._told = outage

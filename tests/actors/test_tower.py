@@ -364,6 +364,39 @@ async def test_a_stuck_actor_is_ended_and_its_message_settled_as_died() -> None:
     assert diary.restored.count("ground") == 1
 
 
+class Committing(Scribe):
+    """Works at what cannot be given up."""
+
+    async def work(self) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+
+
+@over_seeds
+async def test_the_younger_fall_at_once_whatever_the_dying_one_is_in_the_midst_of() -> None:
+    diary, told = Diary(), list[float]()
+    floors = [
+        Floor("cellar", lambda _: Committing("cellar", diary)),
+        Floor("attic", lambda _: Scribe("attic", diary)),
+    ]
+
+    async def ask_the_attic(desk: Desk) -> None:
+        with pytest.raises(Died):
+            await desk.address("attic").ask(Say("long", takes=5))
+        told.append(trio.current_time())
+
+    async with standing(Tower(floors, on_fall=lambda name, _: diary.fell.append(name))) as desk:
+        begun = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask_the_attic, desk)
+            await trio.sleep(2)
+            desk.address("cellar").tell(Say("boom", boom=True))
+        assert await desk.address("attic").ask(Say("after"), within=200) == "after"
+        assert trio.current_time() - begun >= 100
+    assert told == [begun + 2]
+    assert diary.fell == ["cellar"]
+
+
 class Waiting(Actor):
     """Passes each message on to the floor below, and waits for it."""
 

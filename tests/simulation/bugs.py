@@ -84,6 +84,15 @@ BUGS: Final[tuple[Bug, ...]] = (
         "The floor was thought to be the criterion. Seen when a losing record is long enough.",
     ),
     Bug(
+        "younger-floors-fall-last",
+        "36",
+        "actors/tower.py",
+        "            if not own.cancel_called:\n                younger.cancel()",
+        "            pass",
+        "They fall anyway, once the older one has. Seen when that one is in the midst of a long commit, and one "
+        "who waits for it loses its patience meanwhile: a death of its own.",
+    ),
+    Bug(
         "unreadable-disk-is-the-clients-fault",
         "6",
         "server/door/app.py",

@@ -41,25 +41,10 @@ TOWER: Final = (
         "fallen-asker-is-not-told",
         "35",
         "actors/tower.py",
-        "        finally:\n            self._at_hand[index].settle(",
-        "            self._at_hand[index].settle(",
-        "Cancelled is no Exception. Seen when an older floor dies while a younger one handles an ask from outside (a "
-        "config change, a stop): it is answered after its deadline instead of at once.",
-    ),
-    Bug(
-        "asker-dies-a-death-of-its-own",
-        "36",
-        "actors/tower.py",
-        "            envelope.settle(outcome.Value(await actor.receive(envelope.message)))\n",
-        """\
-            try:
-                envelope.settle(outcome.Value(await actor.receive(envelope.message)))
-            except BaseException:
-                envelope.settle(outcome.Error(Died(self._floors[index].name)))
-                raise
-""",
-        "The younger floors fall a moment later anyway. Seen when an older floor dies of an ask: the younger one that "
-        "waits for the answer is counted, and may be journaled, as a death more.",
+        "            self._at_hand[index].settle(outcome.Error(Died",
+        "            if not own.cancel_called:\n                self._at_hand[index].settle(outcome.Error(Died",
+        "Who falls with an older floor did not die itself. Seen when an older floor dies while a younger one handles "
+        "an ask from outside (a config change, a stop): it is answered after its deadline instead of at once.",
     ),
     Bug(
         "mailbox-falls-with-its-reader",
@@ -67,11 +52,11 @@ TOWER: Final = (
         "actors/tower.py",
         """\
         actor = floor.open(Desk(self, index))
-        try:""",
+""",
         """\
         actor = floor.open(Desk(self, index))
         self._boxes[index] = trio.open_memory_channel[_Envelope](floor.capacity)  # a fresh one for a fresh actor
-        try:""",
+""",
         "A clean start was thought to need a clean mailbox. Seen when a floor falls while messages wait for it.",
     ),
     Bug(

@@ -4,6 +4,7 @@ description and nothing else."""
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -28,6 +29,7 @@ GARBAGE: Final = (
     b"\x81\x7f" + b"\xff" * 8,
     b"POST /agents HTTP/1.1\r\n",
 )
+SEQ: Final = re.compile(r'"seq":(\d+)')
 Connect = Callable[[], Connection]  # raises OSError where nobody listens
 
 
@@ -136,6 +138,26 @@ class Follower:
         elif code not in (1000, 1001, 1002, 1003, 1006, 1007, 1009):
             self.complain("11", f"closed with {code} after seq {self.seq}")
         raise Left
+
+
+async def first_heard(connect: Connect, seconds: float) -> int | None:
+    """The seq of the first frame that a client hears who asks for nothing older than itself; None within so long."""
+    ws, wire = WSConnection(ConnectionType.CLIENT), connect()
+    try:
+        with trio.move_on_after(seconds):
+            await wire.up.send(ws.send(Request(host=HOST, target="/ws/agents/current")))
+            while True:
+                ws.receive_data(await wire.down.receive() or None)
+                for event in ws.events():
+                    if isinstance(event, TextMessage):
+                        return int(SEQ.search(event.data)[1])  # type: ignore[index]
+                    if isinstance(event, (CloseConnection, RejectConnection)):
+                        return None
+    except (RemoteProtocolError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    finally:
+        wire.cut()
+    return None
 
 
 class NoAnswer(Exception):

@@ -24,6 +24,7 @@ from attrs import Factory, define
 from actors.journal.store import LogReader
 
 SECTOR: Final = 512
+PAGE: Final = 4096  # SQLite's
 Row = tuple[int, int | None, int, str, str | None, str, bytes]  # row, seq, ts, kind, type, body, hash
 Op = tuple[int, bytes] | int  # a write at an offset, or a truncation to a size
 _ROWS: Final = "SELECT row, seq, ts, kind, type, body, hash FROM log WHERE row > ? ORDER BY row"
@@ -40,7 +41,9 @@ TROUBLES: Final[dict[str, dict[str, type[apsw.Error]]]] = {
         "create": apsw.CantOpenError, "write": apsw.ReadOnlyError, "truncate": apsw.ReadOnlyError,
         "delete": apsw.ReadOnlyError,
     },
-    "gone": dict.fromkeys(("open", "read", "write", "sync", "truncate", "delete"), apsw.IOError),
+    "gone": {
+        **dict.fromkeys(("read", "write", "sync", "truncate", "delete"), apsw.IOError), "open": apsw.CantOpenError,
+    },
 }  # fmt: skip
 
 
@@ -117,9 +120,12 @@ class SimDisk:
         self._due[operation] = after
 
     def flip(self, path: Path | str, random: Random) -> None:
-        """One bit at rest turns over."""
+        """One bit at rest turns over; as often as not where a page says what it holds."""
         file = self.files[str(path)]
         place, mask = random.randrange(len(file.cache)), 1 << random.randrange(8)
+        if random.random() < 0.5:
+            place -= place % PAGE - random.randrange(16)
+            place = min(place, len(file.cache) - 1)
         file.cache[place] ^= mask
         if place < len(file.platter):
             file.platter[place] ^= mask

@@ -13,26 +13,37 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 import trio
 
+from actors.agent import Agent
 from actors.journal.store import Damaged, LogStore
-from actors.messages import ConductRound, ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
-from tests.simulation.process import LOG, Life
+from tests.simulation.process import FLOORS, LOG, Life
+from tests.simulation.reaper import await_sites
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 SEQ: Final = re.compile(rb'"seq":(\d+)')
-OFTEN: Final = {"actor dies": 5, "power cut in a write": 2, "killed in a write": 1}
+OFTEN: Final = {"actor dies": 5, "message kills": 1, "power cut in a write": 2, "killed in a write": 1}
 # Where an actor may hang: at any message, or at one that somebody outside waits for.
 HANGS: Final[tuple[tuple[str, type], ...]] = (
     ("QuoteVerifier", object), ("RiskEngine", object), ("Executor", object), ("Strategist", object),
-    ("Journal", object), ("Executor", ReadBook), ("Strategist", ReadCursor), ("Journal", ReadHealth),
+    ("Journal", object), ("Broadcaster", object), ("Executor", ReadBook), ("Strategist", ReadCursor),
+    ("Strategist", TellNotes), ("Journal", ReadHealth),
 )  # fmt: skip
 DISK_TROUBLES: Final = {
     "disk full": "full", "disk broken": "broken", "fsync fails": "sync fails", "disk read-only": "read-only",
     "disk gone": "gone",
 }  # fmt: skip
+# What a strike only arms is counted when it happens.
+ARMED: Final = {
+    "actor dies", "message kills", "actor hangs", "meltdown", "poisoned round", "process killed", "power cut",
+    "power cut in a write", "killed in a write", "power cut at a first byte",
+}  # fmt: skip
+SITES: Final = sorted(await_sites())
+HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
+AMBUSHES: Final = 12  # in a world, at most
 
 
 class Mischief:
@@ -40,14 +51,24 @@ class Mischief:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._until_power_cut: int | None = None  # steps
-        self._power_cut: Callable[[], None] = lambda: None
+        self._until_end: int | None = None  # steps, until the process is gone at once
+        self._end = "process killed"
         self._cut_at_first_byte = False
         self._until_write: int | None = None
-        self._in_a_write: Callable[[], None] = lambda: None
+        self._end_in_a_write = "killed in a write"
         self._hang: tuple[str, type] | None = None  # which floor, and of which kind of message
+        self._accomplice: str | None = None  # the older floor that dies while it hangs
+        self._lethal: str | None = None  # which floor dies of its next message
+        self._fire: str | None = None  # what befalls the stop, once it is about to be told
+        self._ambushes = 0
+        self._stint = 0  # counts the troubles of the disk, and their ends
         self._poisoned: set[datetime] = set()
         self._deaths_in_round: Counter[int] = Counter()
+
+    @property
+    def trouble(self) -> tuple[int, str | None]:
+        """The disk's, and which stint of it this is."""
+        return self._stint, self.world.disk.trouble
 
     async def run(self) -> None:
         """Faults of the plan's kinds, until its budget is spent or the market ends."""
@@ -64,9 +85,9 @@ class Mischief:
         random, life = self.world.random, self.world.life
         match kind:
             case "actor dies":
-                floors = [floor.name for floor in life.agent.tower._floors] if life else []
-                victims = [None, *floors, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
-                self.world.reaper.doom(random.randrange(1, random.choice((10, 300))), random.choice(victims))
+                self._doom(random.choice((10, 300)))
+            case "message kills":
+                self._lethal = random.choice(FLOORS)
             case "poisoned round":
                 ahead = [round.ts for round in self.world.market.rounds if round.ts > self.world.now]
                 self._poisoned |= set(ahead[random.randrange(8) :][:1])
@@ -76,31 +97,34 @@ class Mischief:
                     await trio.sleep(random.random())
             case "actor hangs":
                 self._hang = random.choice(HANGS)
+                older = FLOORS[: FLOORS.index(self._hang[0])]
+                self._accomplice = random.choice([None, *older])
             case "mailbox flood":
-                self._flood()
+                self._flood(*random.choice((("Strategist", TellNotes), ("Broadcaster", self._same_outage))))
             case "process killed" | "power cut":
-                self._until_power_cut = random.randrange(1, 2000)
-                self._power_cut = self.world.disk.power_cut if kind == "power cut" else self.world.disk.process_death
+                self._until_end, self._end = random.randrange(1, 2000), kind
             case "power cut in a write" | "killed in a write":
-                self._until_write = random.randrange(1, 60)
-                self._in_a_write = (
-                    self.world.disk.power_cut if kind == "power cut in a write" else self.world.disk.process_death
-                )
+                self._until_write, self._end_in_a_write = random.randrange(1, 60), kind
             case "power cut at a first byte":
                 self._cut_at_first_byte = True
             case "orderly stop" | "stop under fire":
                 if life is not None:
                     life.over.set()
                 if kind == "stop under fire":
-                    self.world.reaper.doom(
-                        random.randrange(1, 40), random.choice(("Strategist", "Journal", "MarketFeed"))
-                    )
+                    self._fire = random.choice(("feed", "flood", "doom"))
+                    if self._fire == "doom":
+                        self.world.reaper.doom(random.randrange(1, 40), random.choice(("Strategist", "Journal")))
             case "disk slow" | "disk hangs":
-                self.world.latency = 0.2 if kind == "disk slow" else 40.0
+                self.world.latency = 0.2 if kind == "disk slow" else HANGS_SECONDS
+                self.excuse(life)
                 await trio.sleep(random.expovariate(1 / 5))
                 self.world.latency = self.world.plan.latency
+            case "disk slow to sync":
+                self.world.sync_latency = random.choice((1.0, HANGS_SECONDS))
+                await trio.sleep(random.expovariate(1 / 10))
+                self.world.sync_latency = 0.0
             case "bit flips":
-                for _ in range(5):
+                for _ in range(6):
                     self._flip_a_bit()
             case "row rewritten":
                 await self._rewrite_a_row()
@@ -111,17 +135,61 @@ class Mischief:
                 await trio.sleep(random.expovariate(1 / 20))
                 self.world.market_trouble = None
             case _:
+                self._stint += 1
                 self.world.disk.trouble = DISK_TROUBLES[kind]
                 await trio.sleep(random.expovariate(1 / 4))
                 self.world.disk.trouble = None
-        self.world.faults[kind] += 1
+                self._stint += 1
+        self.world.faults[kind] += kind not in ARMED
+
+    def excuse(self, life: Life | None) -> None:
+        """Actors may die of a disk that hangs, in a life that it hangs in."""
+        if life is not None and self.world.latency == HANGS_SECONDS:
+            life.excused = True
+
+    def _doom(self, within: int) -> None:
+        """Somebody dies: whoever it is, one of a floor, or one who waits at a certain place."""
+        random, steps = self.world.random, self.world.random.randrange(1, within)
+        victims = [None, *FLOORS, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
+        if random.random() < 0.5:
+            self.world.reaper.doom_at(random.choice(SITES))
+        else:
+            self.world.reaper.doom(steps, random.choice(victims))
+
+    def stopping(self, *, halted: bool) -> None:
+        """The feed is about to halt, or has halted and the Strategist is about to say so."""
+        if self._fire == "flood" and not halted:
+            self._fire = None
+            self._flood("Strategist", TellNotes)
+        elif self._fire == "feed" and halted:
+            self._fire = None
+            self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
+
+    def smells(self, kind: str, entry_type: str | None) -> None:
+        """A row is announced: what lies in wait for its kind strikes within some steps."""
+        random = self.world.random
+        if self.world.calm or not self.world.plan.ambush & {kind, entry_type} or self._ambushes >= AMBUSHES:
+            return
+        if random.random() < 0.5:
+            self._ambushes += 1
+            if random.random() < 0.5:
+                self._doom(80)
+            else:
+                self._until_end, self._end = random.randrange(1, 300), random.choice(("process killed", "power cut"))
 
     def stepped(self) -> None:
-        if self._until_power_cut is not None:
-            self._until_power_cut -= 1
-            if self._until_power_cut <= 0:
-                self._until_power_cut = None
-                self.world.die(self._power_cut)
+        if self._until_end is not None:
+            self._until_end -= 1
+            if self._until_end <= 0:
+                self._until_end = None
+                self._die(self._end)
+
+    def _die(self, how: str) -> None:
+        """The process is gone, with the power or without."""
+        if self.world.life is not None and not self.world.life.dead:
+            self.world.faults[how] += 1
+            disk = self.world.disk
+            self.world.die(disk.power_cut if how.startswith("power cut") else disk.process_death)
 
     def about_to(self, operation: str, _: str) -> None:
         """Ahead of each operation on the disk."""
@@ -131,7 +199,7 @@ class Mischief:
         if self._until_write <= 0 and self.world.life is not None and not self.world.life.dead:
             self._until_write = None
             self.world.marks[f"death before a {operation}"] += 1
-            self.world.die(self._in_a_write)
+            self._die(self._end_in_a_write)
             raise apsw.IOError("the process is gone")
 
     def first_byte(self, life: Life, data: bytes) -> None:
@@ -145,7 +213,7 @@ class Mischief:
         if self._cut_at_first_byte:
             self._cut_at_first_byte = False
             self.world.marks["power cut at a first byte"] += 1
-            self.world.die(self.world.disk.power_cut)
+            self._die("power cut at a first byte")
 
     def may_kill(self) -> bool:
         """A round that has killed three times is passed over, and so would be another run than the undisturbed one."""
@@ -155,10 +223,14 @@ class Mischief:
         return self.world.plan.deadly or self._deaths_in_round[self.world.life.board.row] < 2
 
     def poisons(self, floor: str, message: Any) -> bool:
-        """Does the Strategist die of this round, each time that it is asked to decide it?"""
+        """Does the floor die of this message? Of some rounds the Strategist does, each time that it is to decide it."""
+        if self._lethal == floor and self.may_kill():
+            self._lethal = None
+            self.killed(floor, "message kills")
+            return True
         if floor != "Strategist" or not isinstance(message, ConductRound) or message.round.ts not in self._poisoned:
             return False
-        self.killed(floor)
+        self.killed(floor, "poisoned round")
         return True
 
     def hangs(self, floor: str, message: Any) -> bool:
@@ -169,31 +241,37 @@ class Mischief:
             return False
         self._hang = None
         self.world.marks["stuck actor"] += 1
-        if self.world.life is not None:
+        self.killed(floor, "actor hangs")
+        if self._accomplice is not None:
+            self.world.reaper.doom(1, self._accomplice)
+            self._deaths_in_round.clear()  # the two are one death
+        elif self.world.life is not None:
             self.world.life.hung_at = trio.current_time()
-            self.killed(floor)
         return True
 
-    def killed(self, floor: str) -> None:
+    def killed(self, floor: str, by: str = "actor dies") -> None:
+        self.world.faults[by] += 1
         if self.world.life is not None:
             self.world.life.kills[floor] += 1
             self.world.life.killed_at.append(trio.current_time())
 
-    def _flood(self) -> None:
-        """More than the Strategist's mailbox holds, from somebody who does not care."""
+    def _same_outage(self) -> OutageChanged:
+        return OutageChanged("market", self.world.life.board.outages.get("market") if self.world.life else None)
+
+    def _flood(self, floor: str, message: Callable[[], Any]) -> None:
+        """More than a mailbox holds, from somebody who does not care. Whoever asks the Strategist dies of it; who tells
+        the Broadcaster must not."""
         if self.world.life is None or self.world.life.dead:
             return
-        address = self.world.life.agent.tower.outside().address("Strategist")
+        self.world.life.excused |= floor == "Strategist"
+        address = self.world.life.agent.tower.outside().address(floor)
         try:
-            for _ in range(1000):
-                address.tell(TellNotes())
+            for _ in range(2000):
+                address.tell(message())
         except MailboxFull:
             self.world.marks["mailbox full"] += 1
         else:
-            self.world.complain("38", "a mailbox took 1,000 messages, or dropped some of them without a word")
-
-    def read_again(self, floor: str, message: Any) -> None:
-        self.world.complain("35", f"the {floor} reads the same {type(message).__name__} a second time")
+            self.world.complain("38", "a mailbox took 2,000 messages, or dropped some of them without a word")
 
     def _spoil_checkpoints(self, kind: str) -> None:
         """With the process dead, what is only a cache is lost or garbled."""
@@ -218,9 +296,13 @@ class Mischief:
             try:
                 with closing(LogStore(LOG, log_id="log_simulated", vfs=damaged.name)) as store:
                     store.verify()
-                found = rows(damaged, LOG)
             except (Damaged, apsw.Error):
                 self.world.marks["damage found"] += 1
+                return
+            try:
+                found = rows(damaged, LOG)
+            except apsw.Error as error:
+                self.world.complain("4", f"a log that was verified cannot be read: {error}")
                 return
         known = [row[6] for row in self.world.log[: len(found)]]
         if [row[6] for row in found[: len(known)]] != known or any(
@@ -228,6 +310,25 @@ class Mischief:
         ):
             self.world.complain("4", "a bit turned over, other rows are read, and nothing is told")
         self.world.marks["damage without effect"] += 1
+
+    async def _end_of(self, agent: Agent) -> str:
+        """What becomes of an agent on a damaged log: it must never come to stand."""
+        async with trio.open_nursery() as nursery:
+
+            async def until_it_stands() -> None:
+                await agent.tower.standing.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(until_it_stands)
+            try:
+                await agent.run()
+            except Damaged:
+                return "quarantine"
+            except Meltdown:
+                return "meltdown"
+            finally:
+                nursery.cancel_scope.cancel()
+        return "standing"
 
     async def _rewrite_a_row(self) -> None:
         """On a copy of the disk: an agent that finds the damage ends at once, and writes nothing."""
@@ -239,14 +340,7 @@ class Mischief:
                 db.execute("UPDATE log SET body = body || ' ' WHERE row = (SELECT max(row) FROM log)")
             found, life = rows(damaged, LOG), Life(0)
             life.agent = self.world.process.agent_on(life, damaged)
-            end = "runs on"
-            with trio.move_on_after(1000.0):  # the disk may hang
-                try:
-                    await life.agent.run()
-                except Damaged:
-                    end = "quarantine"
-                except Meltdown:
-                    end = "meltdown"
+            end = await self._end_of(life.agent)
             self.world.marks[end] += end == "quarantine"
             if end != "quarantine" or rows(damaged, LOG) != found:
                 self.world.complain("4", f"a row was rewritten; the agent's end is {end}")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.messages import ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import Flush, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.tower import HEARTBEAT_SECONDS, Ask, Desk, Died, MailboxFull, TooLate, UpwardAsk
-from tests.simulation.clients import Follower, Manners, NoAnswer, request
+from tests.simulation.clients import Follower, Manners, NoAnswer, first_heard, request
 from tests.simulation.process import Life
 from tests.simulation.wires import Connection
 
@@ -98,11 +98,25 @@ class Outsiders:
             if status == 503 and "retry-after" not in {name.lower() for name in headers}:
                 self.world.complain("47", f"GET {path}: a 503 without Retry-After")
 
+    async def newcomer(self) -> None:
+        """Comes now and then, and hears nothing that others had heard before."""
+        random = Random(f"newcomer {self.world.plan.seed}")
+        while True:
+            await trio.sleep(random.expovariate(1 / 10))
+            known = max(follower.seq for follower in self.followers)
+            try:
+                seq = await first_heard(self._connect, 20.0)
+            except OSError:
+                continue
+            if seq is not None and seq <= known:
+                self.world.complain("11", f"a newcomer hears seq {seq} first, others had {known} before it came")
+
     async def ask_on(self, life: Life) -> None:
         """Whoever asks is answered or told; what an actor has read does not just vanish with it."""
         random, desk = Random(f"asker {self.world.plan.seed} {life.number}"), life.agent.tower.outside()
         asks: tuple[tuple[str, Callable[[], Ask[Any]]], ...] = (
             ("Executor", ReadBook), ("Strategist", ReadCursor), ("Journal", ReadHealth), ("Strategist", TellNotes),
+            ("Journal", Flush),
         )  # fmt: skip
         while not life.dead:
             await trio.sleep(random.expovariate(1 / 2))
@@ -113,7 +127,7 @@ class Outsiders:
             except (Died, MailboxFull):
                 pass
             except TooLate:
-                read, tower = life.known.has_read(floor, message), life.agent.tower
+                read, tower = life.witness.has_read(floor, message), life.agent.tower
                 idle = tower.whole and tower.silence() < 2 * HEARTBEAT_SECONDS and life.board.outage is None
                 if not life.dead and (read or idle):
                     done = "was read" if read else "was never read"

@@ -21,10 +21,11 @@ from tests.world.market import PAIRS, eager_config
 
 # Each world has some of these, drawn by its seed. What each does: `World._strike`.
 FAULTS: Final = (
-    "actor dies", "actor hangs", "meltdown", "mailbox flood",
+    "actor dies", "message kills", "actor hangs", "meltdown", "mailbox flood",
     "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte",
     "orderly stop", "stop under fire",
-    "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk hangs",
+    "disk full", "disk broken", "fsync fails", "disk read-only", "disk gone", "disk slow", "disk slow to sync",
+    "disk hangs",
     "checkpoint forgotten", "checkpoint garbled", "bit flips", "row rewritten",
     "market outage", "market hangs", "clock set back",
     "client leaves", "client stalls", "client babbles", "poisoned round",
@@ -37,6 +38,8 @@ SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
     "FRAMES": (stream, (1, 7, 500)),
 }
 ROW_SIZES: Final = (3, 50, 2000)
+# What a death may lie in wait for: rows of these kinds, as they are announced.
+PREY: Final = ("placed", "trade", "status_change", "run_failed", "config", "snapshot", "RISK_BREACH", "SKIPPED")
 
 
 @frozen
@@ -57,6 +60,7 @@ class Plan:
     config: AgentConfig
     changes: tuple[tuple[int, dict[str, Any]], ...]
     followers: int
+    ambush: frozenset[str]  # after rows of these kinds an actor dies, or the process, or the power goes
     audited: bool  # each first byte is held against the disk, not only those at which the power is cut
 
     @property
@@ -68,7 +72,7 @@ class Plan:
 def draw(seed: int) -> Plan:
     random = Random(f"plan {seed}")
     rounds = random.choice((40, 70, 110, 170))
-    density = random.choice((0.1, 0.3, 0.5))
+    density = random.choice((0.04, 0.1, 0.3, 0.5))
     chosen = frozenset(name for name in FAULTS if random.random() < density * SELDOM.get(name, 1.0))
     config = _config(random)
     return Plan(
@@ -79,13 +83,14 @@ def draw(seed: int) -> Plan:
         faults=chosen or frozenset({"actor dies"}),
         latency=random.choice((0.0, 0.02, 0.2, 1.0)),
         pause=random.choice((0.3, 1.0, 3.0, 15.0)),
-        budget=random.randint(4, 24),
+        budget=random.randint(6, 40),
         sizes={name: random.choice(values) for name, (_, values) in SIZES.items()},
         row_size=random.choice(ROW_SIZES),
         checkpoint_pages=random.choice((5, 30, 1000)),
         config=config,
         changes=_changes(random, rounds, config),
         followers=random.choice((1, 1, 2)),
+        ambush=frozenset(kind for kind in PREY if random.random() < 0.15),
         audited=random.random() < 0.3,
     )
 

@@ -25,16 +25,19 @@ from server.door.app import Door, make_app
 from server.door.gate import Gate
 from server.settings import Offer
 from tests.simulation.disk import SimDisk, SimReader
-from tests.simulation.reaper import Haunted, Spell, haunt
+from tests.simulation.reaper import Spell, haunt
 from tests.simulation.wires import PORT, Listener
+from tests.simulation.witness import Witness
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LOG: Final = Path("/sim/log.sqlite3")
+FLOORS: Final = (
+    "Journal", "QuoteVerifier", "RiskEngine", "TwakSigner", "Executor", "Strategist", "MarketFeed", "Broadcaster",
+)  # fmt: skip
 STOP_SECONDS: Final = 1.5  # as the daemon's
 NOWHERE: Final = Path("/nonexistent/forestay-simulation")
-SELF_KILLING: Final = {"mailbox flood", "disk hangs"}  # the faults that kill actors without the reaper
 
 
 class Gone(Exception):
@@ -57,8 +60,9 @@ class Life:
     killed_at: list[float] = Factory(list)
     hung_at: float | None = None
     closed: bool = False  # the door is
+    excused: bool = False  # something happened of which actors may die on their own
     agent: Agent = field(init=False)
-    known: Haunted = field(init=False)
+    witness: Witness = field(init=False)
     listener: Listener = field(init=False)
 
 
@@ -80,9 +84,10 @@ class Process:
             store.close()
         life.listener = Listener(partial(self.world.mischief.first_byte, life))
         life.agent = self.agent_on(life, self.world.disk)
-        life.known = Haunted(self.world.mischief.read_again)
+        assert tuple(floor.name for floor in life.agent.tower._floors) == FLOORS, "the faults aim at these"
+        life.witness = Witness(self.world, life)
         spell = Spell(self.world.mischief.hangs, self.world.mischief.poisons)
-        haunt(life.agent.tower, self.world.reaper, spell, life.known)
+        haunt(life.agent.tower, self.world.reaper, spell, life.witness)
 
     def agent_on(self, life: Life, disk: SimDisk) -> Agent:
         note = Note("STARTED", ("simulated",), "Started.", {})
@@ -111,7 +116,7 @@ class Process:
             self.world.marks["meltdown"] += not life.dead
             life.melted = True
             recent = sum(at > trio.current_time() - 60 for at in life.killed_at)
-            if recent <= 5 and not life.dead and not self.world.plan.faults & SELF_KILLING:
+            if recent <= 5 and not life.dead and not life.excused:
                 self.world.complain("36", f"a meltdown after {recent} deaths within a minute")
         except Gone:  # before it had said its last words
             pass
@@ -164,11 +169,18 @@ class Process:
             life.ended = True
 
     async def _blocking(self, life: Life, call: Callable[[], Any], /) -> Any:
-        """A blocking call: it takes what the disk takes, and is waited for whatever happens."""
+        """A blocking call: it takes what the disk takes, and is waited for whatever happens. A slow sync has
+        been done by the time it is told."""
         with trio.CancelScope(shield=True):
             await trio.sleep(self.world.latency * self.world.random.random())
         if life.dead:
             raise Gone
+        synced = self.world.disk.done["sync"]
         answer = call()
+        with trio.CancelScope(shield=True):
+            if self.world.disk.done["sync"] > synced:
+                await trio.sleep(self.world.sync_latency * self.world.random.random())
+        if life.dead:
+            raise Gone
         await trio.lowlevel.checkpoint()
         return answer

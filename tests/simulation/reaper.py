@@ -15,9 +15,11 @@ import trio
 from attrs import evolve, frozen
 from trio.lowlevel import Task
 
-from actors.tower import Actor, Desk, Floor, Tower
+from actors.tower import Actor, Desk, Floor, MailboxFull, Tower
+from tests.simulation.witness import Witness
 
 ACTORS: Final = Path(__file__).parents[2] / "actors"
+IDLE: Final = "idle"  # between two messages
 
 
 class Killed(Exception):
@@ -44,13 +46,26 @@ class Reaper(trio.abc.Instrument):
         self._tasks: dict[Task, tuple[str, str]] = {}
         self._due: int | None = None  # steps of actors until the next death
         self._victim: str | None = None
+        self._place: str | None = None  # an await that one is to die at
 
     def doom(self, steps: int, floor: str | None) -> None:
         """After so many steps of actors, one dies: the next of `floor`, or whichever it is."""
         self._due, self._victim = steps, floor
 
+    def doom_at(self, place: str) -> None:
+        """The next one that waits there dies."""
+        self._place = place
+
+    def kill(self, floor: str) -> bool:
+        """Whoever of the floor waits for something dies now, where that can be given up."""
+        for task, (name, _) in list(self._tasks.items()):
+            if name == floor and task._abort_func is not None and self.may_kill(floor) and self._kill(task):
+                self.killed(floor)
+                return True
+        return False
+
     def spare(self) -> None:
-        self._due = None
+        self._due = self._place = None
         self._tasks.clear()
 
     def watch(self, floor: str, office: str) -> None:
@@ -63,19 +78,26 @@ class Reaper(trio.abc.Instrument):
 
     def after_task_step(self, task: Task) -> None:
         self.on_step()
-        if self._due is None or task not in self._tasks:
+        if (self._due is None and self._place is None) or task not in self._tasks:
             return
         floor, office = self._tasks[task]
-        self._due -= 1
-        if self._due <= 0 and self._victim in (None, floor) and self.may_kill(floor) and self._kill(task):
-            self._due = None
+        if self._is_time(task, floor) and self.may_kill(floor) and self._kill(task):
+            self._due = self._place = None
             if office == "restoring":
                 self._marks["death in restore"] += 1
             self.killed(floor)
 
+    def _is_time(self, task: Task, floor: str) -> bool:
+        if self._place is not None and self._place in _sites(task):
+            return True
+        if self._due is None:
+            return False
+        self._due -= 1
+        return self._due <= 0 and self._victim in (None, floor)
+
     def _kill(self, task: Task) -> bool:
-        site = _site(task)
-        if site is None:  # it has ended
+        sites = _sites(task)
+        if not sites:  # it has ended
             return False
         if task._abort_func is not None:
             task._attempt_abort(_raise)
@@ -83,20 +105,22 @@ class Reaper(trio.abc.Instrument):
                 return False
         else:
             task._next_send = outcome.Error(Killed())
-        self.sites[site] += 1
+        self.sites.update(sites)
         return True
 
 
-def _site(task: Task) -> str | None:
-    """The await of ours that the task is parked at: file:line of the innermost one in `actors/`, or "idle", between two
-    messages. None where it has ended."""
-    found = None
+def _sites(task: Task) -> list[str]:
+    """The awaits of ours that the task is parked at, outermost first: file:line in `actors/`, or "idle", between two
+    messages. Nothing where it has ended."""
+    found, alive = list[str](), False
     for frame, line in task.iter_await_frames():
-        found = found or "idle"
+        alive = True
         path = Path(frame.f_code.co_filename)
         if "actors" in path.parts[-3:-1] and path.name != "tower.py":  # all asks and mailboxes are in there
-            found = f"{path.parent.name}/{path.name}:{line}" if path.parent.name != "actors" else f"{path.name}:{line}"
-    return found
+            found.append(
+                f"{path.parent.name}/{path.name}:{line}" if path.parent.name != "actors" else f"{path.name}:{line}"
+            )
+    return found or [IDLE] * alive
 
 
 def await_sites() -> set[str]:
@@ -110,26 +134,6 @@ def await_sites() -> set[str]:
     return sites
 
 
-class Haunted:
-    """What is known of a haunted tower: which messages its actors have read and were not done with. `again` is told of
-    one that is read a second time."""
-
-    def __init__(self, again: Callable[[str, Any], None]) -> None:
-        self._again = again
-        self._read: dict[tuple[str, int], Any] = {}
-
-    def has_read(self, floor: str, message: Any) -> bool:
-        return (floor, id(message)) in self._read
-
-    def read(self, floor: str, message: Any) -> None:
-        if self.has_read(floor, message):
-            self._again(floor, message)
-        self._read[floor, id(message)] = message  # kept, so that no other message has its id
-
-    def done(self, floor: str, message: Any) -> None:
-        del self._read[floor, id(message)]
-
-
 @frozen
 class Spell:
     """What becomes of a message that a floor has read: it may never be done with, or kill each time."""
@@ -138,30 +142,42 @@ class Spell:
     poisons: Callable[[str, Any], bool]
 
 
-def haunt(tower: Tower, reaper: Reaper, spell: Spell, known: Haunted) -> None:
-    """From now on the reaper knows the tasks of each new incarnation, and the spell is on them."""
+def haunt(tower: Tower, reaper: Reaper, spell: Spell, witness: Witness) -> None:
+    """From now on the reaper knows the tasks of each new incarnation, the spell is on them, and the witness sees it."""
 
     def haunted(floor: Floor) -> Floor:
         def opened(desk: Desk) -> Actor:
             actor = floor.open(desk)
-            _possess(actor, floor.name, reaper, spell, known)
+            witness.opened(floor.name)
+            _possess(actor, floor.name, reaper, spell, witness)
             return actor
 
         return evolve(floor, open=opened)
 
+    def posted(floor: int, envelope: Any) -> None:
+        try:
+            post(floor, envelope)
+        except MailboxFull:
+            witness.crowded = True
+            raise
+        witness.sent(tower._floors[floor].name, envelope.message)
+
+    post = tower.post
+    setattr(tower, "post", posted)  # noqa: B010 - a method, for this one tower
     tower._floors = tuple(map(haunted, tower._floors))
 
 
-def _possess(actor: Actor, floor: str, reaper: Reaper, spell: Spell, known: Haunted) -> None:
+def _possess(actor: Actor, floor: str, reaper: Reaper, spell: Spell, witness: Witness) -> None:
     restore, receive, work = actor.restore, actor.receive, actor.work
 
     async def restoring(_: Actor) -> None:
         reaper.watch(floor, "restoring")
         await restore()
+        witness.restored(floor)
         reaper.watch(floor, "receiving")
 
     async def receiving(_: Actor, message: Any) -> Any:
-        known.read(floor, message)
+        witness.read(floor, message)
         if spell.poisons(floor, message):
             raise Killed
         hung = spell.hangs(floor, message)
@@ -170,7 +186,7 @@ def _possess(actor: Actor, floor: str, reaper: Reaper, spell: Spell, known: Haun
         answer = await receive(message)
         if hung:
             await trio.sleep_forever()
-        known.done(floor, message)
+        witness.done(floor, message, answer)
         return answer
 
     async def working(_: Actor) -> None:

@@ -23,7 +23,7 @@ from tests.simulation.market import SimMarket
 from tests.simulation.mischief import Mischief
 from tests.simulation.outsiders import Outsiders
 from tests.simulation.plan import Plan
-from tests.simulation.process import LOG, SELF_KILLING, Life, Process
+from tests.simulation.process import LOG, Life, Process
 from tests.simulation.reaper import Reaper
 
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
@@ -59,6 +59,7 @@ class World:
         self.life: Life | None = None
         self.durable_seq = 0  # as far as it was looked at
         self.latency = self.plan.latency if self.disturbed else 0.0  # at most, of a blocking call
+        self.sync_latency = 0.0  # besides, of one in which something was synced
         self.disk = SimDisk(Random(f"disk {seed}"))
         self.disk.checkpoint_pages = self.plan.checkpoint_pages
         self.judge = Judge()
@@ -85,6 +86,7 @@ class World:
                 nursery.start_soon(self.outsiders.owner)
                 nursery.start_soon(self._auditor)
                 nursery.start_soon(self.outsiders.visitor)
+                nursery.start_soon(self.outsiders.newcomer)
                 if self.disturbed:
                     nursery.start_soon(self.mischief.run)
                 with trio.move_on_after(LIMIT_SECONDS) as limit:
@@ -121,6 +123,7 @@ class World:
             self.complain("4", f"a log that nobody damaged is damaged: {error}")
             return True
         self.life = life
+        self.mischief.excuse(life)
         await self.outsiders.try_upward_asks(life)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.process.run_agent, life)
@@ -142,6 +145,8 @@ class World:
             await trio.sleep(0.5)
         while any(follower.seq < life.board.seq for follower in self.outsiders.followers):
             await trio.sleep(0.5)
+        if self.disk.trouble is None and (outage := life.board.outages.get("disk")) is not None:
+            self.complain("6", f"all is on the disk, and still it is shown: {outage.reason}")
         life.over.set()
 
     async def _pending(self, life: Life) -> bool:
@@ -176,6 +181,11 @@ class World:
             found = rows(least, LOG, max(len(self.log) - 1, 0))
         return max((row[1] or 0 for row in found), default=0) or self._last_seq()
 
+    def row_on_disk(self) -> int:
+        """The last row that no power cut can take."""
+        with closing(self.disk.durable()) as least:
+            return max((row[0] for row in rows(least, LOG, max(len(self.log) - 1, 0))), default=len(self.log))
+
     def _last_seq(self) -> int:
         return next((row[1] for row in reversed(self.log) if row[1] is not None), 0)
 
@@ -201,7 +211,7 @@ class World:
 
     def _check_falls(self, life: Life) -> None:
         """Nobody fell but those that were killed: not the older, and the younger not on their own account."""
-        if self.plan.faults & SELF_KILLING or self.plan.latency >= 1.0:  # so slow that catching up looks like a hang
+        if life.excused or self.plan.latency >= 1.0:  # so slow that catching up looks like a hang
             return
         fell = life.agent.tower.restarts
         if extra := {name: count for name, count in fell.items() if count > life.kills[name]}:
@@ -238,6 +248,9 @@ class World:
         self.marks += self.judge.marks
         for name, count in self.disk.marks.items():
             self.marks[f"disk: {name}"] += count
+        started = sum(row[4] == "STARTED" for row in self.log)
+        if started > self.lives:
+            self.complain("5", f"{self.lives} lives, and {started} of them have told that they started")
         frames = [row[5] for row in self.log if row[1] is not None]
         for number, follower in enumerate(self.outsiders.followers):
             if follower.frames != frames[: follower.seq]:

@@ -89,6 +89,9 @@ class Judge:
         """What a process says of its own life."""
         known = self._known
         known.starts += line.type == "STARTED"
+        twice = line.type == known.note == "STOPPED"
+        known.report.must(not twice, "life", line.row, "it has stopped, and stops again")
+        known.note = line.type
         if line.type == "STARTED":  # what the process before it did not tell any more, nobody knows
             known.deaths = known.owed = 0
         elif line.type == "ACTOR_RESTARTED":

@@ -26,6 +26,7 @@ class Known:
     locked: bool = False
     starts: int = 0
     stopped: bool = False
+    note: str = ""  # the type of the last one
     deaths: int = 0  # of actors in this process, as told since a round was settled
     owed: int = 0  # so many more must be told right after a round that was passed over for them
     marked_at: int = -1  # when a round was settled last, for the midnights between
