@@ -124,7 +124,7 @@ class Mischief:
                 await trio.sleep(random.expovariate(1 / 10))
                 self.world.sync_latency = 0.0
             case "bit flips":
-                for _ in range(6):
+                for _ in range(12):
                     self._flip_a_bit()
             case "row rewritten":
                 await self._rewrite_a_row()

@@ -102,10 +102,10 @@ class Outsiders:
         """Comes now and then, and hears nothing that others had heard before."""
         random = Random(f"newcomer {self.world.plan.seed}")
         while True:
-            await trio.sleep(random.expovariate(1 / 10))
+            await trio.sleep(random.expovariate(1 / 2))
             known = max(follower.seq for follower in self.followers)
             try:
-                seq = await first_heard(self._connect, 20.0)
+                seq = await first_heard(self._connect, 3.0)
             except OSError:
                 continue
             if seq is not None and seq <= known:

@@ -108,7 +108,7 @@ def _config(random: Random) -> AgentConfig:
 
 def _changes(random: Random, rounds: int, config: AgentConfig) -> tuple[tuple[int, dict[str, Any]], ...]:
     """At most one before a round, each other than what it finds."""
-    at = sorted(random.sample(range(5, rounds), random.choice((0, 1, 3))))
+    at = sorted(random.sample(range(5, rounds), random.choice((0, 1, 3, 8))))
     return tuple((index, _patch(random, number, config)) for number, index in enumerate(at))
 
 
