@@ -37,6 +37,7 @@ from server.settings import Offer, Settings, reached_at
 
 log = logging.getLogger("forestay")
 STOP_SECONDS: Final = 1.5  # for the floors to finish what is in flight
+STOP_PAUSE_SECONDS: Final = 0.05  # before it is asked once more
 EXIT_OK, EXIT_DAMAGED, EXIT_MELTDOWN = 0, 65, 70  # sysexits.h: EX_DATAERR, EX_SOFTWARE
 
 
@@ -166,7 +167,8 @@ class _Daemon:
                 try:
                     await self._stop_agent()
                 except (Died, TooLate, MailboxFull) as error:
-                    log.warning("a floor fell while stopping (%s): asked again", error)
+                    log.warning("a floor fell, or was too busy, while stopping (%s): asked again", error)
+                    await trio.sleep(STOP_PAUSE_SECONDS)
                 else:
                     break
         if limit.cancelled_caught:

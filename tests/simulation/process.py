@@ -36,7 +36,8 @@ LOG: Final = Path("/sim/log.sqlite3")
 FLOORS: Final = (
     "Journal", "QuoteVerifier", "RiskEngine", "TwakSigner", "Executor", "Strategist", "MarketFeed", "Broadcaster",
 )  # fmt: skip
-STOP_SECONDS: Final = 1.5  # as the daemon's
+STOP_SECONDS: Final = 1.5  # as the daemon's, and so is the next
+STOP_PAUSE_SECONDS: Final = 0.05
 NOWHERE: Final = Path("/nonexistent/forestay-simulation")
 
 
@@ -115,7 +116,7 @@ class Process:
         except Meltdown:
             self.world.marks["meltdown"] += not life.dead
             life.melted = True
-            recent = sum(at > trio.current_time() - 60 for at in life.killed_at)
+            recent = sum(at >= life.killed_at[-1] - 60 for at in life.killed_at)
             if recent <= 5 and not life.dead and not life.excused:
                 self.world.complain("36", f"a meltdown after {recent} deaths within a minute")
         except Gone:  # before it had said its last words
@@ -155,6 +156,7 @@ class Process:
                         if self.world.calm:
                             self.world.told_of_restarts(life)
                 except (Died, TooLate, MailboxFull):
+                    await trio.sleep(STOP_PAUSE_SECONDS)
                     continue
                 break
         life.stopping.set()
