@@ -269,6 +269,19 @@ def test_a_batch_for_another_head_is_not_appended_and_leaves_nothing(
     assert store.verify() == SIZE
 
 
+def test_of_two_writers_the_one_that_comes_late_changes_nothing(tmp_path: Path) -> None:
+    path, late = tmp_path / FILE_NAME, seal(some_rows(3, every_ms=900), Head())[0]
+    with (
+        closing(LogStore(path, log_id="log_1")) as store,
+        closing(LogStore(path, log_id="log_1")) as other,
+        closing(LogReader(path)) as reader,
+    ):
+        store.append(SEALED[:5])
+        with pytest.raises(apsw.ConstraintError):
+            other.append(late)
+        assert [body for _, _, _, body in reader.rows(0, 10)] == [s.body.decode() for s in SEALED[:5]]
+
+
 @given(cuts=st.sets(st.integers(1, SIZE - 1), max_size=5))
 @settings(max_examples=15, deadline=None)
 def test_a_log_is_the_same_however_its_rows_were_grouped(pristine: Path, cuts: set[int]) -> None:

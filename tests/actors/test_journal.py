@@ -234,6 +234,17 @@ async def test_a_floor_can_be_restored_while_a_commit_is_on_its_way_to_the_disk(
                 nursery.cancel_scope.cancel()
 
 
+async def test_a_blocking_call_is_waited_for_whatever_happens() -> None:
+    """Or the next incarnation would write beside it."""
+    go_on, done = threading.Event(), list[bool]()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(in_threads(1), lambda: done.append(go_on.wait(5)))
+        await trio.testing.wait_all_tasks_blocked()
+        threading.Timer(0.2, go_on.set).start()
+        nursery.cancel_scope.cancel()
+    assert done == [True]
+
+
 # --- turns that the disk refuses
 
 

@@ -42,6 +42,7 @@ class World:
     returned: trio.Event = field(default_factory=trio.Event)
     pushers: set[trio.MemorySendChannel[str]] = field(default_factory=set)
     handler_left: trio.Event = field(default_factory=trio.Event)
+    poured: bool = False
 
     @property
     def url(self) -> str:
@@ -131,6 +132,13 @@ def new_world() -> World:
                 await websocket.send("x" * 2**16)
         finally:
             world.handler_left.set()
+
+    @app.websocket("/pour")
+    async def pour() -> None:
+        """Not without an end, in case nobody makes it wait."""
+        for _ in range(2000):
+            await websocket.send("x" * 2**16)
+        world.poured = True
 
     return world
 
@@ -410,6 +418,18 @@ async def test_a_client_that_stops_reading_is_dropped(monkeypatch: pytest.Monkey
         with trio.fail_after(PATIENCE):
             await world.handler_left.wait()
         await until_closed(stalled)
+
+
+async def test_who_writes_waits_for_the_one_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or all of it would be held in memory."""
+    monkeypatch.setattr(bulkhead, "WRITE_SECONDS", 2 * PATIENCE)
+    async with running(new_world()) as world:
+        stalled = await world.client(receive_buffer=4096)
+        await stalled.send_all(upgrade("/pour"))
+        await stalled.receive_some(100)
+        await trio.testing.wait_all_tasks_blocked(0.2)
+        assert not world.poured
+    await stalled.aclose()
 
 
 async def test_cancelling_the_server_does_not_wait_for_a_stalled_client(

@@ -197,6 +197,7 @@ TOWER: Final = (
         "        return await trio.to_thread.run_sync(call, limiter=limiter, abandon_on_cancel=True)",
         "Meant to make shutdown quick. Seen with real threads only: the Journal falls during a commit, and the old "
         "thread writes on beside the new incarnation.",
+        test="tests/actors/test_journal.py::test_a_blocking_call_is_waited_for_whatever_happens",
     ),
 )
 
@@ -451,6 +452,7 @@ JOURNAL: Final = (
         '_INSERT: Final = "INSERT OR REPLACE INTO log (row',
         "A commit tried again was not to trip over its own rows. Seen when two writers have one log: each overwrites "
         "the other's rows without noticing.",
+        test="tests/actors/test_chain_and_store.py::test_of_two_writers_the_one_that_comes_late_changes_nothing",
     ),
     Bug(
         "facts-are-not-verified",
@@ -469,6 +471,7 @@ JOURNAL: Final = (
         _ = error  # the tail is torn: the log ends before it
         return row""",
         "A torn tail was to be survived. Seen when a page of the file is damaged such that SQLite itself refuses it.",
+        test="tests/actors/test_chain_and_store.py::test_a_page_that_sqlite_cannot_read_is_damage",
     ),
     Bug(
         "log-frames-from-since-itself",
@@ -1046,6 +1049,7 @@ STREAM: Final = (
         if self.reason""",
         "The errors of a lost connection seemed to be all there are. Seen when a client's bytes make the protocol "
         "code raise, on real sockets.",
+        test="tests/server/test_bulkhead.py::test_a_hostile_client_harms_nobody_else",
     ),
     Bug(
         "write-without-an-end",
@@ -1055,6 +1059,7 @@ STREAM: Final = (
         "            with trio.CancelScope(shield=True) as writing:",
         "Half a write garbles all that follows, so it was shielded, for good. Seen when a client stops reading, on "
         "real sockets.",
+        test="tests/server/test_bulkhead.py::test_a_client_that_stops_reading_is_dropped",
     ),
     Bug(
         "unsent-bytes-have-no-limit",
@@ -1066,6 +1071,7 @@ STREAM: Final = (
         """\
             await trio.lowlevel.checkpoint()""",
         "Waiting for room slowed the fast ones. Seen when a client reads nothing and much is sent, on real sockets.",
+        test="tests/server/test_bulkhead.py::test_who_writes_waits_for_the_one_that_does_not_read",
     ),
 )
 
@@ -1081,6 +1087,7 @@ ELSEWHERE: Final = (
 """,
         "A POSIX lock goes when any handle on the file is closed, also this one. Seen when two daemons are started on "
         "one data dir, as real processes.",
+        test="tests/resilience/test_at_once.py",
     ),
     Bug(
         "hung-market-hangs-the-feed",
@@ -1141,6 +1148,7 @@ ELSEWHERE: Final = (
         "        return from_millis(to_millis(at if at.tzinfo else at.astimezone()))",
         "What Python does with a naive time. Seen under a TZ other than UTC, by a time without a zone in a query or a "
         "file.",
+        test="tests/protocol/test_money_and_times.py::test_a_person_may_write_a_time_in_any_iso_form",
     ),
 )
 

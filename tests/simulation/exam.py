@@ -31,13 +31,19 @@ ODD: Final = {"TZ": "America/St_Johns", "PYTHONHASHSEED": "31337"}
 
 @frozen
 class Verdict:
-    """`seed` is the first of those tried that caught the bug, None where none did; `seeds` is how many that took."""
+    """`seed` is the first of those tried that caught the bug, None where none did; `seeds` is how many that took. A bug
+    that has a test of its own is caught where that fails, and has no seed."""
 
     bug: Bug
     seed: int | None
     seeds: int
     statements: tuple[str, ...] = ()
     text: str = ""
+    failed: bool = False
+
+    @property
+    def caught(self) -> bool:
+        return self.seed is not None or self.failed
 
 
 def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
@@ -46,6 +52,8 @@ def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
     with tempfile.TemporaryDirectory() as folder:
         planted(bug, Path(folder))
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1", **ODD}
+        if bug.test:
+            return _tested(bug, folder, environment)
         command = [sys.executable, "-m", "tests.simulation", "--json", "--until-violated", "--jobs", "1"]
         command += ["--once"] * once
         command += [word for seed in seeds for word in ("--seed", str(seed))]
@@ -60,6 +68,14 @@ def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
     if not outcomes:
         raise RuntimeError(f"{bug.name}: the simulator did not run: {errors.decode()[-2000:]}")
     return _verdict(bug, outcomes)
+
+
+def _tested(bug: Bug, folder: str, environment: dict[str, str]) -> Verdict:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", bug.test]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=SECONDS, check=False)
+    if done.returncode not in (0, 1):  # 1: it ran and failed
+        raise RuntimeError(f"{bug.name}: {bug.test} did not run: {done.stdout.decode()[-2000:]}")
+    return Verdict(bug, None, 0, (bug.statement,), bug.test, failed=done.returncode == 1)
 
 
 def _verdict(bug: Bug, outcomes: Sequence[dict[str, Any]]) -> Verdict:
@@ -90,16 +106,22 @@ def main(names: tuple[str, ...], seeds: int, once: bool, missing: bool, jobs: in
     survivors = []
     for verdict in verdicts(chosen, range(seeds), jobs, once=once):
         name, seed = verdict.bug.name, verdict.seed
-        if seed is None:
+        if not verdict.caught:
             survivors.append(name)
             caught.pop(name, None)
         else:
             caught[name] = {"seed": seed, "seeds": verdict.seeds, "seen_as": list(verdict.statements)}
+            if verdict.failed:
+                caught[name] = {"test": verdict.bug.test}
         _keep(caught)
-        print(f"{name:<52} {'SURVIVED' if seed is None else f'seed {seed}':>9}  {verdict.bug.statement:>3} seen as "
+        print(f"{name:<52} {_how(verdict):>9}  {verdict.bug.statement:>3} seen as "
               f"{', '.join(verdict.statements)}: {verdict.text[:150]}", flush=True)  # fmt: skip
     print(f"{len(chosen) - len(survivors)} of {len(chosen)} caught" + "".join(f"\n  survived: {s}" for s in survivors))
     sys.exit(1 if survivors else 0)
+
+
+def _how(verdict: Verdict) -> str:
+    return "SURVIVED" if not verdict.caught else "test" if verdict.failed else f"seed {verdict.seed}"
 
 
 def _keep(caught: dict[str, Any]) -> None:

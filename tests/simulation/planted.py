@@ -17,7 +17,8 @@ STATEMENTS: Final = frozenset(map(str, (*range(1, 17), *range(18, 25), *range(35
 @frozen
 class Bug:
     """A mistake as a textual replacement. `statement` is the number of what it breaks; `why` says how a person could
-    have written it, and what it takes to see it."""
+    have written it, and what it takes to see it. Where that is a real thread, socket, process or file, no simulated
+    world has it, and `test` is the one that must fail."""
 
     name: str
     statement: str
@@ -25,6 +26,7 @@ class Bug:
     old: str
     new: str
     why: str = ""
+    test: str = ""
 
 
 class Misplanted(Exception):
@@ -39,6 +41,7 @@ def planted(bug: Bug, into: Path) -> None:
     made = mutated(bug)
     for room in COPIED:
         shutil.copytree(ROOT / room, into / room, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", into)  # what pytest goes by
     (into / bug.file).write_text(made)
 
 

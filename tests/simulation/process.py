@@ -17,7 +17,7 @@ from actors.floors import House
 from actors.journal.store import MAKER, Damaged, LogStore
 from actors.messages import Note
 from actors.strategist.actor import Founding
-from actors.tower import Died, MailboxFull, Meltdown, TooLate
+from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, Meltdown, TooLate
 from protocol.settings import MarketSettings, ServerSettings
 from server import bulkhead
 from server.backtesting.queue import Backtests
@@ -116,7 +116,9 @@ class Process:
         except Meltdown:
             self.world.marks["meltdown"] += not life.dead
             life.melted = True
-            recent = sum(at >= life.killed_at[-1] - 60 for at in life.killed_at)
+            window = 60 + STUCK_SECONDS + 2 * HEARTBEAT_SECONDS  # one that hangs dies only then
+            last = max(life.killed_at, default=0.0)
+            recent = sum(at >= last - window for at in life.killed_at)
             if recent <= 5 and not life.dead and not life.excused:
                 self.world.complain("36", f"a meltdown after {recent} deaths within a minute")
         except Gone:  # before it had said its last words

@@ -56,12 +56,14 @@ def verdicts() -> dict[str, Verdict]:
 
 def _again(bug: Bug) -> Verdict:
     known = KNOWN[bug.name]
+    if bug.test:
+        return examine(bug, [])
     repeated = known["seen_as"] == ["41"]  # which only a second run under another hash seed can show
     return examine(bug, [known["seed"], *FALLBACK], once=not repeated)
 
 
 def test_every_bug_that_was_caught_is_caught_again(verdicts: dict[str, Verdict]) -> None:
-    assert [name for name, verdict in verdicts.items() if verdict.seed is None] == []
+    assert [name for name, verdict in verdicts.items() if not verdict.caught] == []
 
 
 def test_half_of_the_bugs_were_planted_by_somebody_who_did_not_know_the_checks() -> None:
