@@ -179,9 +179,7 @@ class Tower:
         self._floors = tuple(floors)
         self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
         self._beats = [0.0] * len(self._floors)
-        self._reading: list[trio.Event | None] = [None] * len(
-            self._floors
-        )  # by which one that reads is told it is stuck
+        self._stuck: list[trio.Event | None] = [None] * len(self._floors)  # set by the watch; of those that read
         self._deaths: deque[float] = deque()
         self._on_fall = on_fall
         self._incurable = incurable
@@ -272,10 +270,10 @@ class Tower:
                 await actor.restore()
                 nursery.start_soon(actor.work)
                 restored.set()
-                self._reading[index] = stuck
+                self._stuck[index] = stuck
                 await self._read_on(index, actor)
         finally:
-            self._reading[index] = None
+            self._stuck[index] = None
             actor.close()
 
     async def _omen(self, index: int, stuck: trio.Event, own: trio.CancelScope, younger: trio.CancelScope) -> None:
@@ -336,9 +334,9 @@ class Tower:
                 if not outbox.statistics().current_buffer_used:  # what waits there shows life as well as a ping
                     outbox.send_nowait(_PING)
             now = trio.current_time()
-            for reading, beat in zip(self._reading, self._beats, strict=True):
-                if reading is not None and now - beat > STUCK_SECONDS:
-                    reading.set()
+            for stuck, beat in zip(self._stuck, self._beats, strict=True):
+                if stuck is not None and now - beat > STUCK_SECONDS:
+                    stuck.set()
                     break
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))

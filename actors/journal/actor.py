@@ -64,7 +64,7 @@ class Journal(Actor):
         self._unannounced: list[Sealed] = []
         self._checkpoint: Checkpoint | None = None
         self._outage: Outage | None = None
-        self._told: Outage | None = None  # of it, the Broadcaster
+        self._told: Outage | None = Outage("disk", "")  # what the Broadcaster knows of it: of old, anything
         self._work = trio.Event()
         self._progress = trio.Event()
         self._waiting = False

@@ -63,8 +63,8 @@ TOWER: Final = (
         "youngest-silent-floor-is-ended",
         "40",
         "actors/tower.py",
-        "            for reading, beat in zip(self._reading, self._beats, strict=True):",
-        "            for reading, beat in zip(reversed(self._reading), reversed(self._beats), strict=True):",
+        "            for stuck, beat in zip(self._stuck, self._beats, strict=True):",
+        "            for stuck, beat in zip(reversed(self._stuck), reversed(self._beats), strict=True):",
         "The youngest was taken for the one to blame, as in every other fall. Seen when an older floor hangs while a "
         "younger one waits for it: the one that hangs is let be.",
     ),
