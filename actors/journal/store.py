@@ -249,7 +249,7 @@ def _verify(db: apsw.Connection, after: int) -> int:
             if not _index_fits(body, ts, kind, entry_type):
                 raise Damaged(row, bad_seq, "its index columns do not fit its content")
             seq = own_seq or seq
-    except apsw.CorruptError as error:
+    except (apsw.CorruptError, UnicodeDecodeError) as error:  # the words of SQLite may quote what is no text any more
         raise Damaged(row + 1, seq + 1, f"SQLite cannot read it: {error}") from None
     return row
 
