@@ -65,6 +65,8 @@ def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
         except subprocess.TimeoutExpired as late:
             printed, errors = late.stdout or b"", late.stderr or b""
     outcomes = [json.loads(line) for line in printed.decode().splitlines(keepends=True) if line.endswith("\n")]
+    if not outcomes and b"Hangs" in errors:  # also where that came at a moment when nobody could take note of it
+        return Verdict(bug, seeds[0], 1, ("simulator",), "its world goes on for ever")
     if not outcomes:
         raise RuntimeError(f"{bug.name}: the simulator did not run: {errors.decode()[-2000:]}")
     return _verdict(bug, outcomes)

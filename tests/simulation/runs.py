@@ -16,7 +16,7 @@ from tests.actors.seeded import run_seeded
 from tests.simulation.plan import Plan, cramped, draw
 from tests.simulation.world import Violation, World
 
-PATIENCE_SECONDS: Final = 120  # of real time; a world takes about one
+PATIENCE_SECONDS: Final = 40  # of real time; a world takes about one
 COMMAND: Final = "python -m tests.simulation --seed {seed}"
 
 
