@@ -145,6 +145,9 @@ class World:
             await trio.sleep(0.5)
         while any(follower.seq < life.board.seq for follower in self.outsiders.followers):
             await trio.sleep(0.5)
+        with trio.move_on_after(2 * STUCK_SECONDS):  # the Broadcaster may have been too busy to hear of its end
+            while life.board.outages.get("disk") is not None:
+                await trio.sleep(0.5)
         if self.disk.trouble is None and (outage := life.board.outages.get("disk")) is not None:
             self.complain("6", f"all is on the disk, and still it is shown: {outage.reason}")
         life.over.set()
