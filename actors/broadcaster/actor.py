@@ -68,8 +68,9 @@ class Broadcaster(Actor):
                 if message.rows[0].row <= self._board.row + 1 or await self._caught_up():
                     self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
             case OutageChanged():
+                before = self._board.outages.get(message.what)
                 self._board.outages[message.what] = message.outage
-                if message.outage is None:
+                if message.outage is None and before is not None:
                     await self._caught_up()
             case _:
                 raise TypeError(f"the Broadcaster does not take {message!r}")

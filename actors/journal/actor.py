@@ -64,7 +64,6 @@ class Journal(Actor):
         self._unannounced: list[Sealed] = []
         self._checkpoint: Checkpoint | None = None
         self._outage: Outage | None = None
-        self._told: Outage | None = Outage("disk", "")  # what the Broadcaster knows of it: of old, anything
         self._work = trio.Event()
         self._progress = trio.Event()
         self._waiting = False
@@ -166,13 +165,14 @@ class Journal(Actor):
             await self._commit_all()
 
     async def _watch(self) -> None:
-        """A disk that takes its time is shown as one that fails, until it is done."""
+        """A disk that takes its time is shown as one that fails, until it is done. What holds is told again and again:
+        the Broadcaster may have been too busy to hear of it, or have fallen with it."""
         while True:
             await trio.sleep(SLOW_SECONDS / 5)
             slow = self._begun is not None and trio.current_time() - self._begun > SLOW_SECONDS
             if slow and self._outage is None:
                 self._fail(Outage("disk", f"the log is not written within {SLOW_SECONDS:.0f} s"))
-            elif self._told is not self._outage:  # the Broadcaster's mailbox was full
+            else:
                 self._show(self._outage)
 
     async def _commit_all(self) -> None:
@@ -273,5 +273,3 @@ class Journal(Actor):
             self._broadcaster.tell(OutageChanged("disk", outage))
         except MailboxFull:
             log.warning("the Broadcaster is too busy to hear of the disk")
-        else:
-            self._told = outage

@@ -103,7 +103,9 @@ class Outsiders:
         random = Random(f"newcomer {self.world.plan.seed}")
         while True:
             await trio.sleep(random.expovariate(1 / 2))
-            known = max(follower.seq for follower in self.followers)
+            life, known = self.world.life, max(follower.seq for follower in self.followers)
+            if life is None or life.board.seq < known:  # a board that is still being read starts where it stands
+                continue
             try:
                 seq = await first_heard(self._connect, 3.0)
             except OSError:
