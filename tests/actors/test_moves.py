@@ -46,12 +46,17 @@ CONFIG: Final = AgentConfig(
 class Agent:
     """A risk engine by itself. What it is told and what follows is folded; `moves` is what its status went through."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: AgentConfig = CONFIG, at: datetime = BEGINS) -> None:
         self.state = RiskState()
-        self.at = BEGINS
+        self.at = at
         self.batches: list[tuple[Row, ...]] = []
-        self.tell(ConfigAdopted(BEGINS, 1, CONFIG))
-        self.tell(*config_rows(self.state, 1, BEGINS))
+        self.adopt(config)
+
+    def adopt(self, config: AgentConfig) -> None:
+        """The next version."""
+        version = self.state.version + 1
+        self.tell(ConfigAdopted(self.at, version, config))
+        self.tell(*config_rows(self.state, version, self.at))
 
     def tell(self, *rows: Row) -> tuple[Row, ...]:
         for row in rows:

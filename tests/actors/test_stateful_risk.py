@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from actors.executor.book import Book
-from actors.risk_engine.rules import Check, assess, checks, config_rows
-from actors.risk_engine.state import RiskState, evolve, traded
+from actors.risk_engine.rules import Check, checks
+from actors.risk_engine.state import RiskState
 from protocol.codec import from_json, from_plain, to_json, to_plain
-from protocol.events import ConfigAdopted, JournalEntry, Marked, Row, RunStarted, Trade
+from protocol.events import JournalEntry, RunStarted
 from protocol.orders import Order
 from protocol.settings import AgentConfig, RiskConfig
 from protocol.times import from_wire
+from tests.actors.test_moves import Agent
 
 BEGINS: Final = datetime(2028, 2, 27, 22, tzinfo=UTC)  # a leap day is two midnights away
 HOUR: Final = timedelta(hours=1)
@@ -40,30 +41,8 @@ def limits(daily: int, above: int, losses: int, cooldown: int) -> AgentConfig:
 configs = st.builds(limits, st.integers(2, 30), st.integers(1, 40), st.integers(1, 5), st.integers(1, 50))
 
 
-class Engine:
-    """A risk engine by itself, as its actor folds it."""
-
-    def __init__(self, config: AgentConfig, at: datetime = BEGINS) -> None:
-        self.state, self.at, self.version = RiskState(), at, 1
-        self.fold(ConfigAdopted(at, 1, config))
-        self.fold(*config_rows(self.state, 1, at))
-
-    def fold(self, *rows: Row) -> tuple[Row, ...]:
-        for row in rows:
-            self.state = evolve(self.state, row)
-        return rows
-
-    def adopt(self, config: AgentConfig) -> None:
-        self.version += 1
-        self.fold(ConfigAdopted(self.at, self.version, config))
-        self.fold(*config_rows(self.state, self.version, self.at))
-
-    def round(self, hours: float, equity: Decimal, *pnls: int) -> tuple[Row, ...]:
-        self.at += hours * HOUR
-        before = self.state
-        self.state = traded(before, [closing(self.at, pnl) for pnl in pnls])
-        self.fold(Marked(self.at, equity, {}))
-        return self.fold(*assess(before, self.state, self.at))
+class Engine(Agent):
+    """That can be restarted, and asked."""
 
     def restart(self) -> None:
         """As from a checkpoint: by way of its bytes."""
@@ -72,11 +51,6 @@ class Engine:
     def asked(self, at: datetime) -> dict[str, Check]:
         """What each rule says to an entry."""
         return {check.rule: check for check in checks(self.state, ENTRY, Book(cash=Decimal(1000)), at)}
-
-
-def closing(at: datetime, pnl: int) -> Trade:
-    one = Decimal(1)
-    return Trade(at, "ETH/USDT", "sell", one, one, Decimal(pnl), one, "paper", "jrn", one, "ord", 60, one)
 
 
 @define
@@ -96,7 +70,7 @@ class Limits(RuleBasedStateMachine):
 
     @initialize(config=configs)
     def begin(self, config: AgentConfig) -> None:
-        self.engine = Engine(config)
+        self.engine = Engine(config, BEGINS)
         self.promises: dict[str, Promise] = {}
         self.streak = 0
         self.peak = self.run_peak = self.last = Fraction(1000)
@@ -201,7 +175,7 @@ TestLimits.settings = settings(max_examples=150, stateful_step_count=40, deadlin
 
 
 def test_a_days_breach_outlasts_a_looser_limit_and_a_recovery() -> None:
-    engine = Engine(limits(3, 30, 5, 5))
+    engine = Engine(limits(3, 30, 5, 5), BEGINS)
     engine.round(3, Decimal(960))
     engine.adopt(limits(30, 30, 5, 5))
     engine.round(1, Decimal(1000))
@@ -212,7 +186,7 @@ def test_a_days_breach_outlasts_a_looser_limit_and_a_recovery() -> None:
 
 
 def test_a_tightened_streak_limit_counts_at_the_next_mark() -> None:
-    engine = Engine(limits(3, 30, 5, 5))
+    engine = Engine(limits(3, 30, 5, 5), BEGINS)
     engine.round(1, Decimal(1000), -1, -1, -1)
     engine.adopt(limits(3, 30, 2, 5))
     assert engine.asked(engine.at)["streak_limit"].reason is None
@@ -221,7 +195,7 @@ def test_a_tightened_streak_limit_counts_at_the_next_mark() -> None:
 
 
 def test_a_shorter_cooldown_does_not_replace_a_longer_one() -> None:
-    engine = Engine(limits(3, 30, 1, 40))
+    engine = Engine(limits(3, 30, 1, 40), BEGINS)
     engine.round(1, Decimal(1000), -1)
     ends = engine.at + 40 * HOUR
     engine.adopt(limits(3, 30, 1, 2))

@@ -19,7 +19,7 @@ from protocol.settings import AgentConfig
 from server.door import stream
 from tests.world.market import PAIRS, eager_config
 
-# Each world has some of these, drawn by its seed. What each does: `World._strike`.
+# Each world has some of these, drawn by its seed. What each does: `Mischief._strike`.
 FAULTS: Final = (
     "actor dies", "message kills", "actor hangs", "meltdown", "mailbox flood",
     "process killed", "power cut", "power cut in a write", "killed in a write", "power cut at a first byte",

@@ -117,21 +117,23 @@ def _sites(task: Task) -> list[str]:
         alive = True
         path = Path(frame.f_code.co_filename)
         if "actors" in path.parts[-3:-1] and path.name != "tower.py":  # all asks and mailboxes are in there
-            found.append(
-                f"{path.parent.name}/{path.name}:{line}" if path.parent.name != "actors" else f"{path.name}:{line}"
-            )
+            found.append(_place(path, line))
     return found or [IDLE] * alive
+
+
+def _place(path: Path, line: int) -> str:
+    """A line of `actors/`, as it is told and aimed at."""
+    return f"{path.name}:{line}" if path.parent.name == ACTORS.name else f"{path.parent.name}/{path.name}:{line}"
 
 
 def await_sites() -> set[str]:
     """Every await that an actor's task can stand at: those of the floors' actors, and of what they restore by."""
-    sites = set()
-    for path in [*ACTORS.glob("*/actor.py"), ACTORS / "restoring.py"]:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Await):
-                prefix = f"{path.parent.name}/" if path.parent != ACTORS else ""
-                sites.add(f"{prefix}{path.name}:{node.lineno}")
-    return sites
+    return {
+        _place(path, node.lineno)
+        for path in [*ACTORS.glob("*/actor.py"), ACTORS / "restoring.py"]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Await)
+    }
 
 
 @frozen

@@ -17,7 +17,7 @@ from actors.journal.store import DISK_ERRORS, Damaged
 from actors.messages import Flush
 from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, TooLate
 from protocol.times import from_wire
-from tests.simulation.disk import SimDisk, rows
+from tests.simulation.disk import Row, SimDisk, rows
 from tests.simulation.judge import Judge
 from tests.simulation.market import SimMarket
 from tests.simulation.mischief import HANGS_SECONDS, Mischief
@@ -180,14 +180,16 @@ class World:
 
     def seq_on_disk(self) -> int:
         """The last seq that no power cut can take."""
-        with closing(self.disk.durable()) as least:
-            found = rows(least, LOG, max(len(self.log) - 1, 0))
-        return max((row[1] or 0 for row in found), default=0) or self._last_seq()
+        return max((row[1] or 0 for row in self._durable_tail()), default=0) or self._last_seq()
 
     def row_on_disk(self) -> int:
         """The last row that no power cut can take."""
+        return max((row[0] for row in self._durable_tail()), default=len(self.log))
+
+    def _durable_tail(self) -> list[Row]:
+        """What a power cut must leave from the last row that was read on."""
         with closing(self.disk.durable()) as least:
-            return max((row[0] for row in rows(least, LOG, max(len(self.log) - 1, 0))), default=len(self.log))
+            return rows(least, LOG, max(len(self.log) - 1, 0))
 
     def _last_seq(self) -> int:
         return next((row[1] for row in reversed(self.log) if row[1] is not None), 0)
