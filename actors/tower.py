@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 import outcome
@@ -179,7 +180,9 @@ class Tower:
         self._floors = tuple(floors)
         self._boxes = [trio.open_memory_channel[_Envelope](floor.capacity) for floor in floors]
         self._beats = [0.0] * len(self._floors)
-        self._stuck: list[trio.Event | None] = [None] * len(self._floors)  # set by the watch; of those that read
+        # Of the floors that read messages: the scope of what they do, and that of the younger ones.
+        self._reading: list[tuple[trio.CancelScope, trio.CancelScope] | None] = [None] * len(self._floors)
+        self._stuck: set[int] = set()  # whom the watch has ended
         self._deaths: deque[float] = deque()
         self._on_fall = on_fall
         self._incurable = incurable
@@ -239,7 +242,7 @@ class Tower:
                     await self._stand(index + 1)
                 finally:
                     own.cancel()
-            self._fell(self._floors[index].name, fallen[0])
+            self._fell(self._floors[index].name, fallen.pop())
 
     async def _live(
         self,
@@ -252,41 +255,49 @@ class Tower:
         """One incarnation to its end; if that is a death, the younger floors fall with it."""
         try:
             with own:
-                await self._incarnate(index, own, restored, younger)
+                await self._incarnate(index, restored, younger)
+            if index in self._stuck:
+                kind = type(self._at_hand[index].message).__name__
+                raise Stuck(f"{self._floors[index].name} was not done with a {kind} in {STUCK_SECONDS:.0f} s")
         except* Exception as causes:
             fallen.append(causes)
-            younger.cancel()  # also where it was never opened
+            younger.cancel()  # also where it never came to read
 
-    async def _incarnate(
-        self, index: int, own: trio.CancelScope, restored: trio.Event, younger: trio.CancelScope
-    ) -> None:
+    async def _incarnate(self, index: int, restored: trio.Event, younger: trio.CancelScope) -> None:
         floor = self._floors[index]
         self._beats[index] = trio.current_time()
+        self._stuck.discard(index)
         actor = floor.open(Desk(self, index))
-        stuck = trio.Event()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._omen, index, stuck, own, younger)
                 await actor.restore()
-                nursery.start_soon(actor.work)
+                nursery.start_soon(self._mortal, index, younger, actor.work)
                 restored.set()
-                self._stuck[index] = stuck
-                await self._read_on(index, actor)
+                self._reading[index] = nursery.cancel_scope, younger
+                await self._mortal(index, younger, partial(self._read_on, index, actor))
         finally:
-            self._stuck[index] = None
+            self._reading[index] = None
             actor.close()
 
-    async def _omen(self, index: int, stuck: trio.Event, own: trio.CancelScope, younger: trio.CancelScope) -> None:
-        """Ends a floor that is stuck, and makes every end known at once: what the floor is in the midst of may have to
-        be waited for. The younger fall first: one that waits for the last message's answer must not die of it."""
+    async def _mortal(self, index: int, younger: trio.CancelScope, part: Callable[[], Awaitable[None]]) -> None:
+        """A part of an incarnation. Its end is known at once, as another part may be in the midst of what has to be
+        waited for."""
         try:
-            await stuck.wait()
-            kind = type(self._at_hand[index].message).__name__
-            raise Stuck(f"{self._floors[index].name} was not done with a {kind} in {STUCK_SECONDS:.0f} s")
-        finally:
-            if not own.cancel_called:
-                younger.cancel()
-            self._at_hand[index].settle(outcome.Error(Died(self._floors[index].name)))
+            await part()
+        except Exception:
+            self._end(index, younger)
+            raise
+        except BaseException:  # an older floor has fallen, or all are stopped
+            self._settle_at_hand(index)
+            raise
+
+    def _end(self, index: int, younger: trio.CancelScope) -> None:
+        """The younger floors fall first: one that waits for the last message's answer must not die of it."""
+        younger.cancel()
+        self._settle_at_hand(index)
+
+    def _settle_at_hand(self, index: int) -> None:
+        self._at_hand[index].settle(outcome.Error(Died(self._floors[index].name)))
 
     async def _read_on(self, index: int, actor: Actor) -> None:
         """Message after message, until one of them kills or the watch ends it."""
@@ -334,9 +345,12 @@ class Tower:
                 if not outbox.statistics().current_buffer_used:  # what waits there shows life as well as a ping
                     outbox.send_nowait(_PING)
             now = trio.current_time()
-            for stuck, beat in zip(self._stuck, self._beats, strict=True):
-                if stuck is not None and now - beat > STUCK_SECONDS:
-                    stuck.set()
+            for index, (reading, beat) in enumerate(zip(self._reading, self._beats, strict=True)):
+                if reading is not None and now - beat > STUCK_SECONDS:
+                    doings, younger = reading
+                    self._stuck.add(index)
+                    self._end(index, younger)
+                    doings.cancel()
                     break
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))

@@ -87,8 +87,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "younger-floors-fall-last",
         "36",
         "actors/tower.py",
-        "            if not own.cancel_called:\n                younger.cancel()",
-        "            pass",
+        "        younger.cancel()\n        self._settle_at_hand(index)",
+        "        self._settle_at_hand(index)",
         "They fall anyway, once the older one has. Seen when that one is in the midst of a long commit, and one "
         "who waits for it loses its patience meanwhile: a death of its own.",
     ),

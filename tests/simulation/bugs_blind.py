@@ -41,8 +41,9 @@ TOWER: Final = (
         "fallen-asker-is-not-told",
         "35",
         "actors/tower.py",
-        "            self._at_hand[index].settle(outcome.Error(Died",
-        "            if not own.cancel_called:\n                self._at_hand[index].settle(outcome.Error(Died",
+        "        except BaseException:  # an older floor has fallen, or all are stopped\n"
+        "            self._settle_at_hand(index)\n            raise\n",
+        "",
         "Who falls with an older floor did not die itself. Seen when an older floor dies while a younger one handles "
         "an ask from outside (a config change, a stop): it is answered after its deadline instead of at once.",
     ),
@@ -63,8 +64,8 @@ TOWER: Final = (
         "youngest-silent-floor-is-ended",
         "40",
         "actors/tower.py",
-        "            for stuck, beat in zip(self._stuck, self._beats, strict=True):",
-        "            for stuck, beat in zip(reversed(self._stuck), reversed(self._beats), strict=True):",
+        "            for index, (reading, beat) in enumerate(zip(self._reading, self._beats, strict=True)):",
+        "            for index, (reading, beat) in [*enumerate(zip(self._reading, self._beats, strict=True))][::-1]:",
         "The youngest was taken for the one to blame, as in every other fall. Seen when an older floor hangs while a "
         "younger one waits for it: the one that hangs is let be.",
     ),
