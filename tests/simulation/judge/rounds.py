@@ -33,6 +33,7 @@ class Rounds:
         self._decisions = Decisions(known)
         self._settled_at = -1  # the last round that was decided
         self._cursor: Any = None
+        self._time = -1  # of the last round, skipped or not
         self._leap_day = -1
 
     def follow(self, turn: Turn) -> None:
@@ -47,7 +48,7 @@ class Rounds:
             self._skipped(turn, settled)
         else:
             self._decided(turn, settled)
-        self._known.deaths = 0
+        self._known.deaths, self._time = 0, settled.ts
 
     def _calendar(self, settled: Line) -> None:
         """Rare days."""
@@ -72,7 +73,8 @@ class Rounds:
         if reason == "crash":
             self._known.owed = max(DEADLY - self._known.deaths, 0)
         missed = millis(entry.data["round"])
-        held = missed == settled.ts if reason == "crash" else missed <= settled.ts
+        # One that kills may be late besides; the log's time stands still for any that is.
+        held = settled.ts == max(missed, self._time) and (reason == "crash" or missed <= self._time)
         must(held, "round", entry.row, f"skips the round of {entry.data['round']}")
         pairs = list(settled.body["ticks"])
         must(
