@@ -50,6 +50,7 @@ COMMAND_SECONDS: Final = 10.0
 CLOSE_SECONDS: Final = 1.0  # what a client has at shutdown to take the last frames
 
 GOING_AWAY, TRY_AGAIN, BAD_REQUEST, NO_TOKEN, NO_AGENT = 1001, 1013, 4400, 4401, 4404
+UNREADABLE: Final = "the log cannot be read: come back with since"
 
 
 @frozen
@@ -475,41 +476,56 @@ async def _command(ask: Callable[[], Awaitable[T]]) -> T:
 def _add_stream(app: QuartTrio, door: Door) -> None:
     @app.websocket("/ws/agents/<id>")
     async def stream(id: str) -> None:
-        await _accept(door)
         if not websocket.scope.get("forestay.token", True):
-            await websocket.close(NO_TOKEN, "token missing or wrong")
+            await _refuse(door, NO_TOKEN, "token missing or wrong")
         elif id not in (door.agent, "current"):
-            await websocket.close(NO_AGENT, f"no agent {id[:60]}")
-        elif (since := await _since(door, websocket.args.get("since"))) is None:
-            await websocket.close(BAD_REQUEST, "since must be a seq that the log has reached")
+            await _refuse(door, NO_AGENT, f"no agent {id[:60]}")
         else:
-            await _push(door, since)
+            await _stream(door, websocket.args.get("since"))
 
     @app.websocket("/<path:_>")
     async def nothing(_: str) -> None:
-        await _accept(door)
-        await websocket.close(NO_AGENT, "there is no stream here")
+        await _refuse(door, NO_AGENT, "there is no stream here")
 
     @app.websocket("/")
     async def root() -> None:
         await nothing("")
 
 
-async def _accept(door: Door) -> None:
+async def _accept(door: Door, since: int = 0) -> None:
     """Upgrade. The handshake names the log, so that a client notices another one before the first frame."""
     await door.board.ready.wait()
     offered = websocket.requested_subprotocols
-    headers = {"X-Log-Id": door.log_id, "X-Last-Seq": str(door.board.seq)}
+    headers = {"X-Log-Id": door.log_id, "X-Last-Seq": str(max(door.board.seq, since))}
     await websocket.accept(headers=headers, subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None)
 
 
-async def _since(door: Door, text: str | None) -> int | None:
-    """The seq to follow; None where it is none. Without one, the next event.
+async def _refuse(door: Door, code: int, reason: str) -> None:
+    """Close with a code of ours, which only an upgraded connection can carry."""
+    await _accept(door)
+    await websocket.close(code, reason)
 
-    A client may have read further in the log than the board shows, so the log decides what it has reached.
+
+async def _stream(door: Door, text: str | None) -> None:
+    try:
+        since = await _since(door, text)
+    except DISK_ERRORS:
+        await _refuse(door, TRY_AGAIN, UNREADABLE)
+        return
+    if since is None:
+        await _refuse(door, BAD_REQUEST, "since must be a seq that the log has reached")
+        return
+    await _accept(door, since)  # only now: what is committed after the handshake is heard
+    await _push(door, since)
+
+
+async def _since(door: Door, text: str | None) -> int | None:
+    """The seq to follow; None where `text` is none. Without one, what is committed from now on.
+
+    The board may lag behind the log, and a client that catches up reads the log: so the log decides what is reached.
     """
     if text is None:
-        return door.board.seq
+        return (await door.reading(door.reader.head)).seq
     if not (text.isascii() and text.isdigit() and len(text) < 19):
         return None
     seq = int(text)
@@ -533,6 +549,6 @@ async def _push(door: Door, since: int) -> None:
         except Behind:
             code, reason = TRY_AGAIN, "too slow: come back with since"
         except DISK_ERRORS:
-            code, reason = TRY_AGAIN, "the log cannot be read: come back with since"
+            code, reason = TRY_AGAIN, UNREADABLE
         nursery.cancel_scope.cancel()
     await websocket.close(code, reason)

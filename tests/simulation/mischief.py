@@ -339,7 +339,7 @@ class Mischief:
             with closing(apsw.Connection(str(LOG), vfs=damaged.name)) as db:
                 db.execute("DELETE FROM checkpoint")  # or what is older than it would be taken for verified
                 db.execute("UPDATE log SET body = body || ' ' WHERE row = (SELECT max(row) FROM log)")
-            found, life = rows(damaged, LOG), Life(0)
+            found, life = rows(damaged, LOG), Life(0, 0)
             life.agent = self.world.process.agent_on(life, damaged)
             end = await self._end_of(life.agent)
             self.world.marks[end] += end == "quarantine"

@@ -89,23 +89,25 @@ class Outsiders:
                  "/agents/current/evaluation", "/agents/current/risk/objectives", "/agents/current/trades?limit=3",
                  "/agents/current/config", "/agents/seed/journal?limit=5", "/readyz", "/nothing")
             )  # fmt: skip
+            before = self.world.life.told if self.world.life else 0
             try:
                 status, answer, headers = await request(self._connect, "GET", path)
             except (NoAnswer, OSError):
                 continue
             if status not in (200, 404, 503) or (status == 404) != (path == "/nothing"):
                 self.world.complain("47", f"GET {path} was answered {status}: {answer}")
-            if status == 503 and "retry-after" not in {name.lower() for name in headers}:
+            told = {name.lower(): value for name, value in headers.items()}
+            if status == 503 and "retry-after" not in told:
                 self.world.complain("47", f"GET {path}: a 503 without Retry-After")
+            if status == 200 and (last := int(told.get("x-last-seq", before))) < before:
+                self.world.complain("11", f"GET {path} knows seq {last}; {before} was told before this process began")
 
     async def newcomer(self) -> None:
         """Comes now and then, and hears nothing that others had heard before."""
         random = Random(f"newcomer {self.world.plan.seed}")
         while True:
             await trio.sleep(random.expovariate(1 / 2))
-            life, known = self.world.life, max(follower.seq for follower in self.followers)
-            if life is None or life.board.seq < known:  # a board that is still being read starts where it stands
-                continue
+            known = max(follower.seq for follower in self.followers)
             try:
                 seq = await first_heard(self._connect, 3.0)
             except OSError:

@@ -50,6 +50,7 @@ class Life:
     """One process, from boot to whatever ends it."""
 
     number: int
+    told: int  # the newest seq that any client had been told before this process
     board: Board = Factory(Board)
     over: trio.Event = Factory(trio.Event)
     stopping: trio.Event = Factory(trio.Event)

@@ -112,7 +112,7 @@ class World:
     async def _life(self) -> bool:
         """One process; whether the world is done with it."""
         self.lives += 1
-        life = Life(self.lives)
+        life = Life(self.lives, max(follower.seq for follower in self.outsiders.followers))
         try:
             self.process.boot(life)
         except DISK_ERRORS:
