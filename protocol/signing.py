@@ -1,4 +1,5 @@
-"""What the daemon and the signing guard say to each other: one JSON object a line over a Unix socket, one answer to each
+"""What the daemon and the signing guard say to each other: one JSON object a line over a Unix socket, one answer to
+each
 question, in order.
 
 The daemon is not trusted by the guard: it says what it wants signed, and the guard decodes that for itself. Amounts are
@@ -18,8 +19,8 @@ Way = Literal["local", "twak"]  # the guard's own key, or the Trust Wallet Agent
 
 @frozen
 class Anchor:
-    """How far the daemon's log reaches: its head's row and hash (hex). The guard keeps the furthest one it was shown, so
-    that a log which was cut off or rewritten shows."""
+    """How far the daemon's log reaches: its head's row and hash (hex). The guard keeps the furthest one it was shown,
+    so that a log which was cut off or rewritten shows."""
 
     log_id: str
     row: int
@@ -51,9 +52,9 @@ class ReadGuard:
 
 @frozen
 class SignTransaction:
-    """Sign this for `intent`, a name for one thing that shall happen on the chain at most once. The same transaction for
-    the same intent is answered by the same signature; with the gas price raised by at least 10 % and all else alike it
-    is a replacement; anything else for an intent that was signed for is refused."""
+    """Sign this for `intent`, a name for one thing that shall happen on the chain at most once. The same transaction
+    for the same intent is answered by the same signature; with the gas price raised by at least 10 % and all else alike
+    it is a replacement; anything else for an intent that was signed for is refused."""
 
     kind: ClassVar[str] = "sign"
     intent: str
