@@ -15,7 +15,7 @@ import trio
 
 from actors.agent import Agent
 from actors.journal.store import Damaged, LogStore
-from actors.messages import ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import Committed, ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
 from tests.simulation.process import FLOORS, LOG, Life
@@ -39,7 +39,7 @@ DISK_TROUBLES: Final = {
 # What a strike only arms is counted when it happens.
 ARMED: Final = {
     "actor dies", "message kills", "actor hangs", "meltdown", "poisoned round", "process killed", "power cut",
-    "power cut in a write", "killed in a write", "power cut at a first byte",
+    "power cut in a write", "killed in a write", "power cut at a first byte", "mailbox flood",
 }  # fmt: skip
 SITES: Final = sorted(await_sites())
 HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
@@ -60,6 +60,7 @@ class Mischief:
         self._accomplice: str | None = None  # the older floor that dies while it hangs
         self._lethal: str | None = None  # which floor dies of its next message
         self._fire: str | None = None  # what befalls the stop, once it is about to be told
+        self._crowds = False  # the Broadcaster's mailbox is full when the next commit is told
         self._ambushes = 0
         self._stint = 0  # counts the troubles of the disk, and their ends
         self._poisoned: set[datetime] = set()
@@ -100,7 +101,10 @@ class Mischief:
                 older = FLOORS[: FLOORS.index(self._hang[0])]
                 self._accomplice = random.choice([None, *older])
             case "mailbox flood":
-                self._flood(*random.choice((("Strategist", TellNotes), ("Broadcaster", self._same_outage))))
+                if random.random() < 0.5:
+                    self._flood("Strategist", TellNotes)
+                else:
+                    self._crowds = True
             case "process killed" | "power cut":
                 self._until_end, self._end = random.randrange(1, 2000), kind
             case "power cut in a write" | "killed in a write":
@@ -111,7 +115,7 @@ class Mischief:
                 if life is not None:
                     life.over.set()
                 if kind == "stop under fire":
-                    self._fire = random.choice(("feed", "flood", "doom"))
+                    self._fire = random.choice(("feed", "flood", "doom", "farewell"))
                     if self._fire == "doom":
                         self.world.reaper.doom(random.randrange(1, 40), random.choice(("Strategist", "Journal")))
             case "disk slow" | "disk hangs":
@@ -164,6 +168,15 @@ class Mischief:
         elif self._fire == "feed" and halted:
             self._fire = None
             self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
+        elif self._fire == "farewell" and halted:
+            self._fire = None
+            self.world.reaper.doom(self.world.random.randrange(1, 10), self.world.random.choice(FLOORS[:6]))
+
+    def sending(self, floor: str, message: Any) -> None:
+        """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit."""
+        if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
+            self._crowds = False
+            self._flood("Broadcaster", self._same_outage)
 
     def smells(self, kind: str, entry_type: str | None) -> None:
         """A row is announced: what lies in wait for its kind strikes within some steps."""
@@ -263,6 +276,7 @@ class Mischief:
         the Broadcaster must not."""
         if self.world.life is None or self.world.life.dead:
             return
+        self.world.faults["mailbox flood"] += 1
         self.world.life.excused |= floor == "Strategist"
         address = self.world.life.agent.tower.outside().address(floor)
         try:

@@ -53,6 +53,9 @@ class Witness:
         if floor == "Journal":
             self._accepted = self._world.row_on_disk()
 
+    def sending(self, floor: str, message: Any) -> None:
+        self._world.mischief.sending(floor, message)
+
     def sent(self, floor: str, message: Any) -> None:
         match message:
             case Committed():
