@@ -115,8 +115,8 @@ class Mischief:
                 if life is not None:
                     life.over.set()
                 if kind == "stop under fire":
-                    self._fire = random.choice(("feed", "flood", "doom", "farewell"))
-                    if self._fire == "doom":
+                    self._fire = random.choice(("feed", "flood", "doom"))
+                    if random.random() < 0.5:  # before that
                         self.world.reaper.doom(random.randrange(1, 40), random.choice(("Strategist", "Journal")))
             case "disk slow" | "disk hangs":
                 self.world.latency = 0.2 if kind == "disk slow" else HANGS_SECONDS
@@ -160,23 +160,25 @@ class Mischief:
         else:
             self.world.reaper.doom(steps, random.choice(victims))
 
-    def stopping(self, *, halted: bool) -> None:
-        """The feed is about to halt, or has halted and the Strategist is about to say so."""
-        if self._fire == "flood" and not halted:
-            self._fire = None
-            self._flood("Strategist", TellNotes)
-        elif self._fire == "feed" and halted:
-            self._fire = None
-            self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
-        elif self._fire == "farewell" and halted:
-            self._fire = None
-            self.world.reaper.doom(self.world.random.randrange(1, 10), self.world.random.choice(FLOORS[:6]))
-
     def sending(self, floor: str, message: Any) -> None:
-        """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit."""
+        """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit, and so
+        may the Strategist's at an end, or somebody dies, once the feed has halted and that is to be said."""
         if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
             self._crowds = False
             self._flood("Broadcaster", self._same_outage)
+        life = self.world.life
+        if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
+            self._strike_the_farewell()
+
+    def _strike_the_farewell(self) -> None:
+        fire, self._fire = self._fire, None
+        match fire:
+            case "flood":
+                self._flood("Strategist", TellNotes)
+            case "feed":
+                self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
+            case "doom":
+                self.world.reaper.doom(self.world.random.randrange(1, 10), self.world.random.choice(FLOORS[:6]))
 
     def smells(self, kind: str, entry_type: str | None) -> None:
         """A row is announced: what lies in wait for its kind strikes within some steps."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from actors.messages import Append, Committed, ConductRound, Flush, Halt, OutageChanged, Settle, TellNotes
+from actors.messages import Append, Committed, ConductRound, Flush, OutageChanged, Settle
 from actors.turn import Turn
 
 if TYPE_CHECKING:
@@ -61,10 +61,6 @@ class Witness:
             case Committed():
                 for row in message.rows:
                     self._world.mischief.smells(row.kind, row.type)
-            case TellNotes() if floor == "Strategist" and self._life.over.is_set():
-                self._world.mischief.stopping(halted=True)
-            case Halt():
-                self._world.mischief.stopping(halted=False)
             case OutageChanged("disk", None):
                 self._check_end_of_outage()
                 self._shown = None
