@@ -26,6 +26,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from protocol.errors import InvalidSetting
 from protocol.events import EVENTS, FACTS, Row
 from protocol.limits import NOTHING, Impossible
+from protocol.money import Units
 from protocol.settings import PairQuotes
 from protocol.strategy import Condition, StrategyParams, StrategySpec
 from protocol.times import from_wire, to_wire
@@ -35,7 +36,8 @@ _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
 SECRETS = frozenset({"server.token"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
-_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash"})
+# Left out of a row where it has its default: (row, field), or a field of any.
+_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", ("decided", "phase")})
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}
 
 
@@ -142,6 +144,8 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(date, lambda text, _: date.fromisoformat(text))
     converter.register_unstructure_hook(datetime, to_wire)  # after date, which it is a kind of
     converter.register_unstructure_hook(Decimal, lambda number: number)
+    converter.register_unstructure_hook(Units, str)
+    converter.register_structure_hook(Units, lambda text, _: Units(text))
     for kind in (int, float, Decimal):
         converter.register_structure_hook(kind, _number(kind, strict=strict))
     if strict:
@@ -157,7 +161,10 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
         converter.register_unstructure_hook(part, make_dict_unstructure_fn(part, converter, **nones))  # type: ignore[arg-type]
     for row in (*EVENTS, *FACTS):
         renames = {
-            a.name: override(rename=_PYTHON_NAMES.get(a.name, a.name), omit_if_default=a.name in _OMITTED)
+            a.name: override(
+                rename=_PYTHON_NAMES.get(a.name, a.name),
+                omit_if_default=a.name in _OMITTED or (row.kind, a.name) in _OMITTED,
+            )
             for a in fields(row)
         }
         converter.register_unstructure_hook(row, make_dict_unstructure_fn(row, converter, **renames))  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from attrs import Factory, frozen
 
 from protocol.market import Gap, Reading, Tick
+from protocol.money import Units
 from protocol.orders import Order, Quote, Side
 from protocol.settings import AgentConfig
 
@@ -221,6 +222,118 @@ class OrderPlaced:
 
 
 @frozen
+class LiveOpened:
+    """A person has promoted the agent: the live book has this `cash`, and with what it holds it is worth `equity`. What
+    was paid in or taken out since it was open last is no gain and no loss. `units` is what the wallet holds, by
+    token."""
+
+    kind: ClassVar[str] = "live_opened"
+    ts: datetime
+    cash: Decimal
+    equity: Decimal
+    units: dict[str, Units]
+
+
+Purpose = Literal["entry", "exit", "flatten"]
+Leg = Literal["approval", "swap"]
+
+
+@frozen
+class Intended:
+    """A live order, before anything of it has left this machine: an open intent. Token amounts are base units; the swap
+    spends exactly `spend`, brings at least `min_received`, and is void after `deadline`, in seconds of the chain's
+    clock. It ends in a `Trade` or in a `GivenUp`."""
+
+    kind: ClassVar[str] = "intended"
+    ts: datetime
+    order: Order
+    quote: Quote
+    purpose: Purpose
+    from_token: str
+    to_token: str
+    spend: Units
+    min_received: Units
+    deadline: int
+
+
+@frozen
+class Submitted:
+    """A transaction of an order is signed, and about to be sent: its nonce and hash are known before anybody else can
+    know of it. `raw` are the signed bytes, which may be sent again and again. Of several for one leg, which then have
+    one nonce, the later ones replace the earlier ones."""
+
+    kind: ClassVar[str] = "submitted"
+    ts: datetime
+    order_ref: str
+    leg: Leg
+    nonce: int
+    hash: str
+    raw: str
+    gas_price: Units
+
+
+@frozen
+class HandedOver:
+    """The order is given to a kit that quotes, signs and sends by itself: from here on only the chain can say what
+    became of it. `nonce` is the wallet's next one before that, `units` what it held of both tokens."""
+
+    kind: ClassVar[str] = "handed_over"
+    ts: datetime
+    order_ref: str
+    nonce: int
+    units: dict[str, Units]
+
+
+@frozen
+class Mined:
+    """A transaction of ours is on the chain, as deep as was asked for. `spent` and `received` are what the swap moved,
+    0 where it was reverted; `gas_units` is its price in wei, `gas` the same in USDT."""
+
+    kind: ClassVar[str] = "mined"
+    ts: datetime
+    order_ref: str
+    leg: Leg
+    hash: str
+    block: int
+    success: bool
+    spent: Units
+    received: Units
+    gas_units: Units
+    gas: Decimal
+
+
+@frozen
+class GivenUp:
+    """An order that ends without a trade, on proof: `code` names it. Whatever was signed for it can never be mined, or
+    was, and has moved nothing but gas."""
+
+    kind: ClassVar[str] = "given_up"
+    ts: datetime
+    order_ref: str
+    pair: str
+    code: str
+    entry: str
+
+
+@frozen
+class Frozen:
+    """Something has moved that should not have: no live order is begun until a person demotes or promotes anew."""
+
+    kind: ClassVar[str] = "frozen"
+    ts: datetime
+    reason: str
+
+
+@frozen
+class Flattening:
+    """What the live book holds is to be sold for USDT, until nothing is left."""
+
+    kind: ClassVar[str] = "flattening"
+    ts: datetime
+    reason: str
+
+
+@frozen
 class LockLifted:
     """A demotion's lock is over: its time has passed, or a person re-approved."""
 
@@ -232,7 +345,7 @@ class LockLifted:
 @frozen
 class Decided:
     """The outcome of one decision that was no trade: what is counted, and folded where it repeats. `entry` is the
-    journal entry that tells it, None where it is folded into a later one."""
+    journal entry that tells it, None where it is folded into a later one. `phase` is the book it was decided for."""
 
     kind: ClassVar[str] = "decided"
     ts: datetime
@@ -240,6 +353,7 @@ class Decided:
     side: Side
     code: str
     entry: str | None
+    phase: Phase = "paper"
 
 
 @frozen
@@ -254,11 +368,18 @@ class RoundSettled:
     series: dict[str, Reading] = Factory(dict)
 
 
-Fact = Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled
+LiveFact = LiveOpened | Intended | Submitted | HandedOver | Mined | GivenUp | Frozen | Flattening
+LIVE_FACTS: tuple[type[LiveFact], ...] = (
+    LiveOpened, Intended, Submitted, HandedOver, Mined, GivenUp, Frozen, Flattening
+)  # fmt: skip
+PaperFact = (
+    Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled
+)
+Fact = PaperFact | LiveFact
 Row = Event | Fact
 EVENTS: tuple[type[Event], ...] = (
     Snapshot, Trade, JournalEntry, RiskVeto, StatusChange, QuoteRejected, TwakBlock, Promotion, Demotion
 )  # fmt: skip
 FACTS: tuple[type[Fact], ...] = (
-    Genesis, ConfigAdopted, RunStarted, RunFailed, Marked, OrderPlaced, LockLifted, Decided, RoundSettled
+    Genesis, ConfigAdopted, RunStarted, RunFailed, Marked, OrderPlaced, LockLifted, Decided, RoundSettled, *LIVE_FACTS
 )  # fmt: skip

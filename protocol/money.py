@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal, localcontext
+
+
+class Units(int):
+    """An amount of a token in its base units (wei): exact, and too large for what others make of a JSON number, so it
+    is written as text."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, amount: Decimal, decimals: int) -> Units:
+        """`amount` of a token that has so many decimals, rounded down.
+
+        >>> Units.of(Decimal("1.5"), 18)
+        1500000000000000000
+        """
+        with localcontext(prec=78):  # a uint256
+            return cls(int(amount.scaleb(decimals).to_integral_value(ROUND_DOWN)))
+
+    def amount(self, decimals: int) -> Decimal:
+        """The same as a number of tokens, exactly.
+
+        >>> Units(1500000).amount(6)
+        Decimal('1.500000')
+        """
+        with localcontext(prec=78):
+            return Decimal(self).scaleb(-decimals)
+
 
 PLACES = Decimal("0.00000001")
 ZERO = Decimal(0)

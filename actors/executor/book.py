@@ -9,7 +9,18 @@ from typing import Any
 from attrs import Factory, frozen
 from attrs import evolve as changed
 
-from protocol.events import ConfigAdopted, Decided, Marked, OrderPlaced, Phase, Snapshot, Trade
+from protocol.events import (
+    ConfigAdopted,
+    Decided,
+    GivenUp,
+    Intended,
+    LiveOpened,
+    Marked,
+    OrderPlaced,
+    Phase,
+    Snapshot,
+    Trade,
+)
 from protocol.money import ZERO, booked
 
 
@@ -35,8 +46,8 @@ class Mark:
 
 @frozen(slots=False)
 class Book:
-    """Equity = cash + positions at their last close. `placed` are orders that wait for the next open, by pair: open
-    intents. `snapshot_at` is when the last snapshot was taken."""
+    """Equity = cash + positions at their last close. `placed` are open intents, by pair: in paper orders that wait for
+    the next open, in live those that wait for the chain. `snapshot_at` is when the last snapshot was taken."""
 
     cash: Decimal = ZERO
     positions: dict[str, Position] = Factory(dict)
@@ -82,6 +93,7 @@ class Book:
 
 
 FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked, Snapshot)
+LIVE_FOLDED = (LiveOpened, Intended, GivenUp, Trade, Marked, Snapshot)
 
 
 def evolve(book: Book, row: Any) -> Book:
@@ -91,14 +103,29 @@ def evolve(book: Book, row: Any) -> Book:
             return book.marked(row.prices, row.ts)
         case Trade() if row.phase == book.phase:
             return _traded(book, row)
+        case Snapshot() if row.phase == book.phase:
+            return Book(book.cash, book.positions, book.marks, book.placed, book.phase, row.ts)
+        case _ if book.phase == "live":
+            return _evolve_live(book, row)
         case OrderPlaced():
             return changed(book, placed={**book.placed, row.order.pair: row})
-        case Decided() if row.pair in book.placed:  # the end of a placed order that was not filled
+        case Decided() if row.pair in book.placed and row.phase == "paper":  # a placed order that was not filled
             return changed(book, placed=_without(book.placed, row.pair))
-        case Snapshot():
-            return Book(book.cash, book.positions, book.marks, book.placed, book.phase, row.ts)
         case ConfigAdopted(version=1):
             return changed(book, cash=row.config.paper.initial_usdt)
+        case _:
+            return book
+
+
+def _evolve_live(book: Book, row: Any) -> Book:
+    match row:
+        case Intended():
+            placed = OrderPlaced(row.ts, row.order, row.quote)
+            return changed(book, placed={**book.placed, row.order.pair: placed})
+        case GivenUp():
+            return changed(book, placed=_without(book.placed, row.pair))
+        case LiveOpened():
+            return changed(book, cash=row.cash)
         case _:
             return book
 
