@@ -103,7 +103,9 @@ class _Provider(AsyncJSONBaseProvider):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
-        self.client = httpx.AsyncClient(timeout=None, trust_env=False, headers={"content-type": "application/json"})
+        headers = {"content-type": "application/json"}
+        # Node's deadline is for all of a request.
+        self.client = httpx.AsyncClient(timeout=None, trust_env=False, headers=headers)  # noqa: S113
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         request = self.form_request(method, params)
@@ -149,7 +151,7 @@ class Node:
 
     async def block(self, number: int) -> Block | None:
         try:
-            found = await self._asked(lambda: self._w3.eth.get_block(number), _block)  # type: ignore[arg-type]
+            found = await self._asked(lambda: self._w3.eth.get_block(number), _block)
         except _Absent:
             return None
         if found.number != number:
