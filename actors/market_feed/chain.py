@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from actors.chain.bars import Bar, Pool, fed, floor, timely
 from actors.chain.port import Block, Chain, Denied, Reserves, Unanswered
@@ -79,6 +79,7 @@ class ChainMarket:
         self.begins: datetime = from_wire(pinned["begins"])
         self.interval = timedelta(seconds=settings.candle_seconds)
         self._course: _Course | None = None
+        self._beginning: _Course | None = None  # as it was where it did not go on from the cursor
         self._not_before = self.begins
         self._handed: tuple[Any | None, Round] | None = None  # the last round, and what it comes after
 
@@ -125,6 +126,11 @@ class ChainMarket:
 
     async def _resumed(self, cursor: Any | None, settled: Block) -> _Course | None:
         """After the cursor; None where there is nothing to begin with yet."""
+        now = floor(settled.at, self._settings.candle_seconds)
+        begun = self._beginning
+        is_recent = begun is not None and begun.cursor == cursor and now - begun.opened <= CATCH_UP * self.interval
+        if begun is not None and is_recent and await self._chain.agreed(begun.block.number) == begun.block:
+            return evolve(begun, closed=[])
         if cursor is None or cursor["hash"] in self._settings.orphaned:
             return await self._begun(cursor, settled)
         after, block = from_wire(cursor["at"]), Block(cursor["block"], cursor["hash"], from_wire(cursor["seen"]))
@@ -137,10 +143,10 @@ class ChainMarket:
         if found != block:
             raise Unanswered(
                 f"the chain has lost block {block.number} ({block.hash}), which the round of {cursor['at']} was "
-                f"decided on: it is {found.hash} now, a reorganisation deeper than {self._settings.confirmations} blocks. "
-                f'Nothing is decided until you accept it: chain.orphaned = ["{block.hash}"]'
+                f"decided on: it is {found.hash} now, a reorganisation deeper than {self._settings.confirmations} "
+                f'blocks. Nothing is decided until you accept it: chain.orphaned = ["{block.hash}"]'
             )
-        if floor(settled.at, self._settings.candle_seconds) - after > CATCH_UP * self.interval:
+        if now - after > CATCH_UP * self.interval:
             return await self._begun(cursor, settled)
         held = {pair: Reserves(int(first), int(second)) for pair, (first, second) in cursor["reserves"].items()}
         bars = {pool.pair: Bar.opened(pool, held[pool.pair]) for pool in self._pools}
@@ -164,7 +170,9 @@ class ChainMarket:
             self._not_before = opened + self.interval
             log.warning("the first candles are those after %s (%s)", to_wire(self._not_before), no.reason)
             return None
-        return _Course(cursor, None if cursor is None else from_wire(cursor["at"]), opened, last, last, bars)
+        after = None if cursor is None else from_wire(cursor["at"])
+        self._beginning = _Course(cursor, after, opened, last, last, bars)
+        return evolve(self._beginning, closed=[])
 
     async def _some_block_before(self, at: datetime, block: Block) -> Block | None:
         """Backwards from `block` in steps that double; None where the chain has none."""
