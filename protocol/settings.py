@@ -188,7 +188,7 @@ class MarketSettings:
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,12}")
-_URL: Final = re.compile(r"https?://(\S+@)?[^\s/?#@:]+(:\d{1,5})?([/?]\S*)?")
+_URL: Final = re.compile(r"https?://([!-~]+@)?([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?([/?][!-~]*)?")
 _address = matching(lambda text: bool(_ADDRESS.fullmatch(text)), "must be an address: 0x and 40 hex digits")
 _address_or_none = matching(
     lambda text: text is None or bool(_ADDRESS.fullmatch(text)), "must be an address: 0x and 40 hex digits"

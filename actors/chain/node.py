@@ -5,7 +5,6 @@ Importing this takes web3 along (a second, 50 MB): `rpc` does it in a thread, an
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -46,6 +45,7 @@ from actors.chain.port import (
     Unclear,
     Underpriced,
 )
+from protocol.codec import from_json
 from protocol.times import EPOCH
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ class _Provider(AsyncJSONBaseProvider):
     def __init__(self, url: str) -> None:
         super().__init__()
         self._url = url
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", "accept-encoding": "identity"}
         # Node's deadline is for all of a request.
         self.client = httpx.AsyncClient(timeout=None, trust_env=False, headers=headers)  # noqa: S113
 
@@ -113,13 +113,14 @@ class _Provider(AsyncJSONBaseProvider):
         async with self.client.stream("POST", self._url, content=self.encode_rpc_dict(request)) as response:
             if response.status_code != 200:
                 raise _Malformed(f"HTTP {response.status_code}")
-            async for part in response.aiter_bytes():
-                body += part
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise _Malformed(f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB")
+            async for part in response.aiter_raw():
+                if len(body) <= MAX_ANSWER_BYTES:  # the rest is let go by, as long as there is time
+                    body += part
+        if len(body) > MAX_ANSWER_BYTES:
+            raise _Malformed(f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB")
         try:
-            answer = json.loads(body)
-        except (ValueError, RecursionError):
+            answer = from_json(bytes(body))
+        except ValueError:
             raise _Malformed("an answer that is no JSON") from None
         if not isinstance(answer, dict) or not ("result" in answer) ^ bool(answer.get("error")):
             raise _Malformed("an answer that is no JSON-RPC")
@@ -131,8 +132,7 @@ class _Provider(AsyncJSONBaseProvider):
 class Node:
     """The chain as one endpoint shows it. All raise `Unanswered`, and `Denied` where it answers with an error."""
 
-    def __init__(self, name: str, url: str, timeout_seconds: float) -> None:
-        self.name = name
+    def __init__(self, url: str, timeout_seconds: float) -> None:
         self._timeout = timeout_seconds
         self._provider = _Provider(url)
         self._w3 = AsyncWeb3[Any](self._provider, middleware=[(ExtraDataToPOAMiddleware, "poa")])
@@ -285,7 +285,7 @@ class Node:
             raise
         except trio.TooSlowError:
             raise Unanswered(f"no answer within {self._timeout:g} s") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:  # its text has the URL
+        except httpx.HTTPError as error:  # its text has the URL
             raise Unanswered(_plain_name(error)) from None
         except (BlockNotFound, TransactionNotFound):
             raise _Absent from None
@@ -330,12 +330,11 @@ def _parts(url: str) -> list[str]:
     return sorted({part for part in parts if part}, key=len, reverse=True)
 
 
-def _plain_name(error: Exception) -> str:
-    words: dict[type[Exception], str] = {
+def _plain_name(error: httpx.HTTPError) -> str:
+    words: dict[type[httpx.HTTPError], str] = {
         httpx.ConnectError: "the connection was refused",
         httpx.RemoteProtocolError: "it broke off in the middle of its answer",
         httpx.ReadError: "it broke off in the middle of its answer",
-        httpx.InvalidURL: "its URL cannot be read",
     }
     return words.get(type(error), f"the connection failed ({type(error).__name__})")
 

@@ -8,9 +8,9 @@ can hold a key. Where endpoints disagree and none of two blocks has a majority, 
 from __future__ import annotations
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -224,8 +224,7 @@ class RpcChain:
         if endpoint.node is None:
             async with self._loading:
                 if endpoint.node is None:
-                    make: Any = await trio.to_thread.run_sync(partial(import_module, "actors.chain.node"))
-                    endpoint.node = make.Node(endpoint.name, endpoint.url, self._timeout)
+                    endpoint.node = await trio.to_thread.run_sync(self._made, endpoint)
         node = endpoint.node
         assert node is not None, "it was just made"
         if not endpoint.checked:
@@ -236,6 +235,16 @@ class RpcChain:
             if found != self._chain_id:
                 raise Unanswered(f"it is of chain {found}, not of {self._chain_id}")
             endpoint.checked = True
+        return node
+
+    def _made(self, endpoint: _Endpoint) -> Node:
+        """In a thread: web3 takes a second to load, and certificates a while."""
+        limit = sys.getrecursionlimit()
+        try:
+            module: Any = import_module("actors.chain.node")
+        finally:  # a library of web3's sets it so high that a deeply nested answer would overflow the stack
+            sys.setrecursionlimit(limit)
+        node: Node = module.Node(endpoint.url, self._timeout)
         return node
 
     def _usable(self) -> list[_Endpoint]:
