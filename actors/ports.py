@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 import trio
 
 from protocol.errors import Outage
-from protocol.market import Round
+from protocol.market import NotYet, Round
 
 T = TypeVar("T")
 
@@ -54,6 +54,6 @@ class Market(Protocol):
     def interval(self) -> timedelta:
         """The longest time between two candles of a pair that no gap lies between."""
 
-    async def next_round(self, cursor: Any | None, /) -> Round | Outage | None:
-        """The first round after `cursor` (None: from the beginning), None where the market ends, or an Outage where it
-        cannot say now; it is asked again."""
+    async def next_round(self, cursor: Any | None, /) -> Round | NotYet | Outage | None:
+        """The first round after `cursor` (None: from the beginning), None where the market ends, NotYet where it is
+        still to come, or an Outage where it cannot say now; it is asked again. It may be cancelled at any await."""

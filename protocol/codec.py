@@ -34,10 +34,10 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-SECRETS = frozenset({"server.token"})  # their values are never shown
+SECRETS = frozenset({"server.token", "chain.rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
 # Left out of a row where it has its default: (row, field), or a field of any.
-_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", ("decided", "phase")})
+_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", "before", ("decided", "phase")})
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}
 
 
@@ -230,21 +230,25 @@ def _problems(error: Exception, data: Any, path: str) -> list[tuple[str, str]]:
         return found
     if isinstance(error, ForbiddenExtraKeysError):
         valid = ", ".join(a.name for a in fields(error.cl) if a.init) if has(error.cl) else ""
+        said = f"unknown key; valid keys are {valid}"
         return [
-            ("VALIDATION_ERROR", f"{_join(path, str(key))} = {_part(data, key)!r}: unknown key; valid keys are {valid}")
+            ("VALIDATION_ERROR", f"{_join(path, str(key))} = {shown(_part(data, key))}: {said}")
             for key in sorted(error.extra_fields, key=str)
         ]
     if isinstance(error, Impossible):
         where = _join(path, error.key)
-        shown = f" = {_shown(error.value)}" if error.value is not NOTHING and where not in SECRETS else ""
-        return [(error.code, f"{where}{shown}: {error.valid}")]
+        value = f" = {shown(error.value)}" if error.value is not NOTHING and where not in SECRETS else ""
+        return [(error.code, f"{where}{value}: {error.valid}")]
     if isinstance(error, KeyError):
         return [("VALIDATION_ERROR", f"{path}: is missing")]
-    return [("VALIDATION_ERROR", f"{path} = {data!r}: {error}")]
+    return [("VALIDATION_ERROR", f"{path} = {shown(data)}: {error}")]
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a complaint about it. A URL can hold a key, and could stand under any misspelt name: it is not."""
     text = str(value) if isinstance(value, Decimal) else repr(value)
+    if "://" in text:
+        return "(a URL)"
     return text if len(text) <= 200 else text[:200] + "..."
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from attrs import Factory, frozen
 
-from protocol.market import Gap, Reading, Tick
+from protocol.market import Candle, Gap, Reading, Tick
 from protocol.money import Units
 from protocol.orders import Order, Quote, Side
 from protocol.settings import AgentConfig
@@ -366,6 +366,7 @@ class RoundSettled:
     ticks: dict[str, Tick]
     gaps: tuple[Gap, ...] = Factory(tuple)
     series: dict[str, Reading] = Factory(dict)
+    before: dict[str, tuple[Candle, ...]] = Factory(dict)
 
 
 LiveFact = LiveOpened | Intended | Submitted | HandedOver | Mined | GivenUp | Frozen | Flattening

@@ -71,10 +71,19 @@ class Gap:
 @frozen
 class Round:
     """Everything that became known at one `ts`, over the pairs in name order; `series` are the outside series' latest
-    values by then. `cursor` is the market's own bookmark, JSON: handed back, it continues right after this round."""
+    values by then. `cursor` is the market's own bookmark, JSON: handed back, it continues right after this round.
+    `before` are older candles by pair that were in no round: the indicators see them, nothing is decided on them."""
 
     ts: datetime
     ticks: dict[str, Tick]
     cursor: Any
     gaps: tuple[Gap, ...] = ()
     series: dict[str, Reading] = Factory(dict)
+    before: dict[str, tuple[Candle, ...]] = Factory(dict)
+
+
+@frozen
+class NotYet:
+    """The market answers, but its next round is still to come: it is asked again after so many seconds."""
+
+    seconds: float

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 from attrs import Attribute, evolve, field, fields, frozen
 
-from protocol.limits import Impossible, between, matching
+from protocol.limits import NOTHING, Impossible, between, matching
 from protocol.money import booked
 from protocol.strategy import StrategySpec, default_spec
 
@@ -184,7 +184,7 @@ class MarketSettings:
     """Where rounds come from. `speed` is in rounds per second, None for "max". Paths are of CSV files: candles and
     independent prices by pair, outside series by name."""
 
-    kind: Literal["demo", "replay"] = "demo"
+    kind: Literal["demo", "replay", "chain"] = "demo"
     speed: float | None = field(
         default=8.0,
         validator=matching(lambda s: s is None or 0.001 <= s <= 100_000, 'must be "max" or from 0.001 to 100000'),
@@ -202,6 +202,106 @@ class MarketSettings:
             raise Impossible("replay", {}, "a replay needs at least one PAIR = CSV file")
 
 
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
+_SYMBOL: Final = re.compile(r"[A-Z0-9]{2,12}")
+_URL: Final = re.compile(r"https?://([!-~]+@)?([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?([/?][!-~]*)?")
+_address = matching(lambda text: bool(_ADDRESS.fullmatch(text)), "must be an address: 0x and 40 hex digits")
+_address_or_none = matching(
+    lambda text: text is None or bool(_ADDRESS.fullmatch(text)), "must be an address: 0x and 40 hex digits"
+)
+
+
+@frozen
+class TokenSettings:
+    """An ERC-20 token. Both are checked against the chain before the first use."""
+
+    address: str = field(validator=_address)
+    decimals: int = field(default=18, validator=between(0, 36))
+
+
+def _by_symbol(_: object, attribute: Attribute[Any], tokens: dict[str, TokenSettings]) -> None:
+    for symbol in tokens:
+        if not _SYMBOL.fullmatch(symbol) or symbol == "USDT":
+            raise Impossible(attribute.name, symbol, "must be tokens by symbol, such as ETH; USDT has its own key")
+    if not tokens:
+        raise Impossible(attribute.name, {}, "must have at least one token, such as ETH")
+
+
+def _addresses_by_pair(_: object, attribute: Attribute[Any], found: dict[str, str]) -> None:
+    for pair, address in found.items():
+        if not PAIR.fullmatch(pair) or not _ADDRESS.fullmatch(address):
+            raise Impossible(attribute.name, {pair: address}, "must be addresses by pair, such as ETH/USDT")
+
+
+def _usual_tokens() -> dict[str, TokenSettings]:
+    """Tokens of BNB Smart Chain that a feed of `_usual_feeds` prices, too. All have 18 decimals, which is checked."""
+    return {
+        "BNB": TokenSettings("0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c"),
+        "CAKE": TokenSettings("0x0E09FaBB73Bd3Ade0a17ECC321fD13a19e81cE82"),
+        "ETH": TokenSettings("0x2170Ed0880ac9A755fd29B2688956BD959F933F8"),
+        "LINK": TokenSettings("0xF8A0BF9cF54Bb92F17374d9e9A321e6a111a51bD"),
+    }
+
+
+def _usual_feeds() -> dict[str, str]:
+    return {
+        "BNB/USDT": "0x0567F2323251f0Aab15c8dFb1967E4e8A7D42aeE",
+        "CAKE/USDT": "0xB6064eD41d4f67e353768aA239cA86f4F73665a1",
+        "ETH/USDT": "0x9ef1B8c0E4F7dc8bF5719Ea496883DC6401d5b2e",
+        "LINK/USDT": "0xca236E327F629f9Fc2c30A4E95775EbF0B89fac8",
+    }
+
+
+@frozen
+class ChainSettings:
+    """The chain, and how it is read. `rpc` are the endpoints' URLs, the preferred one first: they can hold keys, so
+    nothing ever shows them. Each of `tokens` is traded as TOKEN/USDT in its pool at `factory`.
+
+    A block counts once it is `confirmations` deep. The independent price of a pair is the Chainlink feed under
+    `references`, or its pool at `reference_factory`. `log_blocks` is how many blocks an endpoint is asked the logs of
+    at once. `orphaned` are hashes of closing blocks that the chain has lost and whose loss a person accepts. `history`
+    are CSV files of candles by pair, which warm the indicators up.
+    """
+
+    rpc: tuple[str, ...] = field(
+        default=(),
+        repr=False,
+        validator=matching(
+            lambda urls: len(urls) <= 8 and len(set(urls)) == len(urls) and all(map(_URL.fullmatch, urls)),
+            "must be a list of different http or https URLs, 8 at most",
+        ),
+    )
+    chain_id: int = field(default=56, validator=between(1, 2**53))
+    router: str = field(default="0x10ED43C718714eb63d5aA57B78B54704E256024E", validator=_address)
+    factory: str = field(default="0xcA143Ce32Fe78f1f7019d7d551a6402fC5350c73", validator=_address)
+    usdt: TokenSettings = TokenSettings("0x55d398326f99059fF775485246999027B3197955")
+    wbnb: TokenSettings = TokenSettings("0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c")
+    tokens: dict[str, TokenSettings] = field(factory=_usual_tokens, validator=_by_symbol)
+    references: dict[str, str] = field(factory=_usual_feeds, validator=_addresses_by_pair)
+    reference_factory: str | None = field(default=None, validator=_address_or_none)
+    history: dict[str, str] = field(factory=dict)
+    candle_seconds: int = field(
+        default=3600,
+        validator=matching(lambda s: 10 <= s <= 86_400 and 86_400 % s == 0, "must divide a day, from 10 to 86400"),
+    )
+    confirmations: int = field(default=15, validator=between(0, 10_000))
+    log_blocks: int = field(default=500, validator=between(1, 100_000))
+    poll_seconds: float = field(default=3.0, validator=between(0.01, 60))
+    timeout_seconds: float = field(default=5.0, validator=between(0.1, 10))
+    orphaned: tuple[str, ...] = field(
+        default=(),
+        validator=matching(
+            lambda hashes: all(re.fullmatch(r"0x[0-9a-f]{64}", text) for text in hashes),
+            "must be a list of block hashes: 0x and 64 hex digits",
+        ),
+    )
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """What can be traded, in name order."""
+        return tuple(sorted(f"{symbol}/USDT" for symbol in self.tokens))
+
+
 @frozen
 class MachineSettings:
     """What belongs to the machine and not to the agent."""
@@ -216,3 +316,14 @@ class MachineSettings:
     )
     server: ServerSettings = ServerSettings()
     market: MarketSettings = MarketSettings()
+    chain: ChainSettings = ChainSettings()
+
+    def __attrs_post_init__(self) -> None:
+        if self.market.kind != "chain":
+            return
+        if not self.chain.rpc:
+            valid = 'the chain market needs at least one URL; better in FORESTAY_CHAIN__RPC, as ["https://..."]'
+            raise Impossible("chain.rpc", NOTHING, valid)
+        for pair in self.chain.history:
+            if pair not in self.chain.pairs:
+                raise Impossible("chain.history", pair, f"must be of pairs out of {', '.join(self.chain.pairs)}")

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apsw
+import trio
 from attrs import evolve, frozen
 
 from actors.journal.store import DISK_ERRORS, FILE_NAME, LAYOUT, MAKER, Damaged, LogReader, LogStore
@@ -25,8 +26,14 @@ from actors.ports import Market
 from protocol.codec import decode_row
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Genesis
-from protocol.settings import AgentConfig, MarketSettings
+from protocol.market import Candle
+from protocol.settings import AgentConfig, ChainSettings, MachineSettings, MarketSettings
+from protocol.times import EPOCH, to_wire
 from server.settings import Offer, Settings, agent_config, differences
+
+if TYPE_CHECKING:
+    from actors.chain.rpc import RpcChain
+    from actors.market_feed.chain import ChainMarket
 
 log = logging.getLogger("forestay.market")
 
@@ -39,6 +46,7 @@ class Booted:
     log_id: str
     market: Market
     config: AgentConfig
+    chain: RpcChain | None = None  # of the chain market; whoever runs it closes it
 
 
 @contextmanager
@@ -97,14 +105,16 @@ def boot(settings: Settings) -> Booted:
     except (apsw.Error, ValueError, KeyError) as error:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
-        market = make_market(settings.machine.market, None)
-        return Booted(path, log_id, market, agent_config(settings.agent, Offer.of(market)))
+        market, chain = _market(settings.machine, None)
+        return Booted(path, log_id, market, agent_config(settings.agent, Offer.of(market)), chain)
     genesis, config_1 = first
     assert isinstance(genesis, Genesis), "a log's first row is its genesis"
     if genesis.layout != LAYOUT:
         raise UserError(f"{path}: the log has layout {genesis.layout}, this forestay reads layout {LAYOUT}")
     assert isinstance(config_1, ConfigAdopted), "a log's second row is its config"
-    market = make_market(settings.machine.market, genesis.market)
+    if settings.machine.market.kind == "chain" != genesis.market.get("kind"):
+        _same_market({"kind": "chain"}, genesis, settings, path)  # without asking the chain
+    market, chain = _market(settings.machine, genesis.market)
     _same_market(market.pinned, genesis, settings, path)
     assert isinstance(current, ConfigAdopted), "only configs were asked for"
     differs = differences(settings.agent, current.config)
@@ -115,7 +125,7 @@ def boot(settings: Settings) -> Booted:
             f"/agents/{genesis.agent}/config while the daemon runs, or take these keys out of the settings, or start "
             "afresh with another data_dir."
         )
-    return Booted(path, log_id, market, config_1.config)
+    return Booted(path, log_id, market, config_1.config, chain)
 
 
 def findable(settings: MarketSettings, pinned: dict[str, Any]) -> MarketSettings:
@@ -140,12 +150,64 @@ def started(agent: str, kind: str, pairs: tuple[str, ...]) -> Note:
     return Note("STARTED", (kind,), text, {"version": version("forestay"), "market": kind})
 
 
-def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> ReplayMarket | DemoMarket:
-    """The market of the settings; a demo without a seed has the log's, or draws one."""
-    if settings.kind == "demo" and (settings.replay or settings.reference or settings.series):
+def _market(settings: MachineSettings, pinned: dict[str, Any] | None) -> tuple[Market, RpcChain | None]:
+    """The market of the settings, and the chain where it is one."""
+    if settings.market.kind != "chain":
+        return make_market(settings.market, pinned), None
+    _no_files(settings.market)
+    return _chain_market(settings.chain, pinned)
+
+
+def _chain_market(settings: ChainSettings, pinned: dict[str, Any] | None) -> tuple[ChainMarket, RpcChain]:
+    """A new log's market is looked up on the chain, now; a log that there is knows its own, so that a daemon starts
+    whether the chain answers or not."""
+    from actors.chain.founding import check_checksums, found, kept
+    from actors.chain.rpc import RpcChain
+    from actors.market_feed.chain import ChainMarket
+
+    check_checksums(settings)
+    history = {pair: _history(Path(name), pair, settings) for pair, name in settings.history.items()}
+    chain = RpcChain(settings.rpc, settings.chain_id, settings.timeout_seconds)
+
+    async def looked_up() -> dict[str, Any]:
+        try:
+            return await found(chain, settings)
+        finally:
+            with trio.CancelScope(shield=True):
+                await chain.aclose()
+
+    said = kept(settings, pinned) if pinned is not None else trio.run(looked_up)
+    # What differs from the log is refused by whoever compares them; the market is of what was pinned.
+    market = ChainMarket(chain, settings, pinned or said, history)
+    market.pinned = said
+    return market, chain
+
+
+def _history(path: Path, pair: str, settings: ChainSettings) -> tuple[Candle, ...]:
+    file = open_candles(path, pair)
+    for note in file.notes:
+        log.warning("%s: %s", path, note)
+    if file.interval.total_seconds() != settings.candle_seconds or (file.last - EPOCH) % file.interval:
         raise UserError(
-            'market.kind = "demo": files are given under market.replay, .reference or .series; use "replay"'
+            f"chain.history.{pair}: {path} has candles of {file.interval.total_seconds():g} s up to "
+            f"{to_wire(file.last)}; they must be of chain.candle_seconds = {settings.candle_seconds}, on its grid"
         )
+    return tuple(file.candles())
+
+
+def _no_files(settings: MarketSettings) -> None:
+    if settings.replay or settings.reference or settings.series:
+        raise UserError(
+            f'market.kind = "{settings.kind}": files are given under market.replay, .reference or .series; use "replay"'
+        )
+
+
+def make_market(settings: MarketSettings, pinned: dict[str, Any] | None) -> ReplayMarket | DemoMarket:
+    """The market of the settings, where its past is at hand; a demo without a seed has the log's, or draws one."""
+    if settings.kind == "chain":
+        raise UserError("the chain has no past to run over: give candles as files (forestay backtest SPEC --data ...)")
+    if settings.kind == "demo":
+        _no_files(settings)
     if settings.kind == "replay":
         if settings.seed is not None:
             raise UserError("market.seed: only the demo market has one")

@@ -91,7 +91,9 @@ def init(path: Path, force: bool) -> None:
 @_data_dir_option
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=int, help="Port to listen on, 0 for any free one [default: 8000].")
-@click.option("--market", type=click.Choice(["demo", "replay"]), help="Where prices come from [default: demo].")
+@click.option(
+    "--market", type=click.Choice(["demo", "replay", "chain"]), help="Where prices come from [default: demo]."
+)
 @click.option("--replay", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="Candles to replay; repeatable.")
 @click.option(
     "--reference", multiple=True, callback=_pair_file, metavar="PAIR=CSV", help="An independent price; repeatable."

@@ -129,6 +129,8 @@ class _Daemon:
             await self._ended.wait()
             await self._wind_down()
             nursery.cancel_scope.cancel()
+        if self._booted.chain is not None:
+            await self._booted.chain.aclose()
         return self._exit_code
 
     async def _serve(self, gate: Gate, task_status: trio.TaskStatus[None]) -> None:

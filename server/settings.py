@@ -14,12 +14,13 @@ import yaml
 from attrs import fields, frozen, has
 
 from actors.ports import Market
-from protocol.codec import read_document, to_plain
+from protocol.codec import read_document, shown, to_plain
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import PRESETS, AgentConfig, MachineSettings
 
 FILE_NAME: Final = "forestay.toml"
 PREFIX: Final = "FORESTAY_"
+_FILES_BY_NAME: Final = (("market", "replay"), ("market", "reference"), ("market", "series"), ("chain", "history"))
 _SHORT: Final = {"PORT": ("server", "port"), "HOST": ("server", "host")}
 _MACHINE_KEYS: Final = frozenset(a.name for a in fields(MachineSettings))
 _AGENT_KEYS: Final = frozenset(a.name for a in fields(AgentConfig))
@@ -60,7 +61,8 @@ def split(document: Document) -> Settings:
     unknown = sorted(set(document) - _MACHINE_KEYS - _AGENT_KEYS)
     if unknown:
         valid = ", ".join(sorted(_MACHINE_KEYS | _AGENT_KEYS))
-        raise InvalidSetting([f"{key} = {document[key]!r}: unknown key; valid keys are {valid}" for key in unknown])
+        said = f"unknown key; valid keys are {valid}"
+        raise InvalidSetting([f"{key} = {shown(document[key])}: {said}" for key in unknown])
     machine = {key: value for key, value in document.items() if key in _MACHINE_KEYS}
     market = machine.get("market")
     if isinstance(market, dict) and market.get("speed") == "max":
@@ -204,8 +206,9 @@ def _anchored(document: Document, folder: Path) -> Document:
     result = deepcopy(document)
     if isinstance(result.get("data_dir"), str):
         result["data_dir"] = str(folder / result["data_dir"])
-    market = result.get("market")
-    for files in map(market.get, ("replay", "reference", "series")) if isinstance(market, dict) else ():
+    for section, key in _FILES_BY_NAME:
+        table = result.get(section)
+        files = table.get(key) if isinstance(table, dict) else None
         if isinstance(files, dict):
             files.update({pair: str(folder / name) for pair, name in files.items() if isinstance(name, str)})
     strategy = result.get("strategy")
@@ -234,9 +237,8 @@ def _from_environment(environ: Mapping[str, str]) -> Document:
         rest = name.removeprefix(PREFIX)
         path = _SHORT.get(rest) or tuple(part.lower() for part in rest.split("__"))
         if len(path) > 2 or (len(path) == 1 and path[0] not in _MACHINE_KEYS | _AGENT_KEYS):
-            raise InvalidSetting(
-                [f"{name} = {text!r}: unknown key; write FORESTAY_PORT, FORESTAY_DATA_DIR or FORESTAY_SECTION__KEY"]
-            )
+            valid = "write FORESTAY_PORT, FORESTAY_DATA_DIR or FORESTAY_SECTION__KEY"
+            raise InvalidSetting([f"{name} = {shown(text)}: unknown key; {valid}"])
         value = read_spec(Path(text)) if path == ("strategy", "spec") else _value(text, path)
         document = _merged(document, {path[0]: {path[1]: value}} if len(path) == 2 else {path[0]: value})
     return document

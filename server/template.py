@@ -21,7 +21,7 @@ allowed_hosts = []          # further Host headers to answer to, such as "my-pro
 allowed_origins = []        # pages of other origins that may use this server, such as "https://my.lan"
 
 [market]
-kind = "demo"               # "demo" (made up) or "replay" (CSV files)
+kind = "demo"               # "demo" (made up), "replay" (CSV files) or "chain" (pools, read over JSON-RPC)
 speed = 8.0                 # rounds per second, or "max"
 # seed = 1                  # of the demo market; drawn once and kept in the log if left out
 
@@ -33,6 +33,30 @@ speed = 8.0                 # rounds per second, or "max"
 
 [market.series]             # outside series by name, such as a fear-and-greed index: time and value
 # "fng" = "fear-and-greed.csv"
+
+[chain]                     # of market.kind = "chain"; the defaults are BNB Smart Chain and PancakeSwap V2
+# rpc = ["https://..."]     # endpoints, the preferred one first; they can hold keys: better in FORESTAY_CHAIN__RPC
+chain_id = 56
+router = "0x10ED43C718714eb63d5aA57B78B54704E256024E"
+factory = "0xcA143Ce32Fe78f1f7019d7d551a6402fC5350c73"  # TOKEN/USDT is its pool there
+usdt = {address = "0x55d398326f99059fF775485246999027B3197955", decimals = 18}
+wbnb = {address = "0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c", decimals = 18}
+# reference_factory = "0x..."  # pools there are the independent price where `references` has no feed
+candle_seconds = 3600       # of block time
+confirmations = 15          # so deep a block must lie before it counts
+log_blocks = 500            # that an endpoint is asked the logs of at once
+poll_seconds = 3.0          # between two looks at the chain
+timeout_seconds = 5.0       # for an endpoint to answer
+orphaned = []               # hashes of lost closing blocks that you accept (docs/chain.md)
+
+# [chain.tokens]            # by symbol; BNB, CAKE, ETH and LINK if left out
+# ETH = {address = "0x2170Ed0880ac9A755fd29B2688956BD959F933F8", decimals = 18}
+
+# [chain.references]        # Chainlink feeds by pair; those of these four if left out
+# "ETH/USDT" = "0x9ef1B8c0E4F7dc8bF5719Ea496883DC6401d5b2e"
+
+[chain.history]             # candles by pair to warm the indicators up, of candle_seconds, from where this file is
+# "ETH/USDT" = "eth.csv"
 
 # --- The agent: these give version 1 of its config; later changes go through PATCH /agents/{id}/config ---------------
 # They stay comments here, so that a change made later through the API is no contradiction to this file.

@@ -13,7 +13,7 @@ from actors.messages import ConductRound, Flush, Halt, OutageChanged, ReadCursor
 from actors.ports import Market
 from actors.tower import Actor, Address, MailboxFull
 from protocol.errors import Outage
-from protocol.market import Round
+from protocol.market import NotYet, Round
 from protocol.times import to_wire
 
 log = logging.getLogger("forestay.market")
@@ -49,11 +49,13 @@ class MarketFeed(Actor):
         self._outage: Outage | None = None
         self._halted = halted
         self._idle = trio.Event()
+        self._asking = trio.CancelScope()
 
     async def receive(self, message: Any) -> Any:
         match message:
             case Halt():
                 self._halted.set()
+                self._asking.cancel()
                 await self._idle.wait()
             case _:
                 raise TypeError(f"the MarketFeed does not take {message!r}")
@@ -63,8 +65,9 @@ class MarketFeed(Actor):
         due = trio.current_time()
         while not self._halted.is_set():
             round = await self._next(cursor)
-            if isinstance(round, Outage):
-                await self._pause_until(trio.current_time() + OUTAGE_SECONDS)
+            if isinstance(round, Outage | NotYet):
+                pause = round.seconds if isinstance(round, NotYet) else OUTAGE_SECONDS
+                await self._pause_until(trio.current_time() + pause)
                 continue
             if round is None:
                 log.info("the market has no further round")
@@ -92,12 +95,13 @@ class MarketFeed(Actor):
                 await self._pause_until(due)
         self._idle.set()
 
-    async def _next(self, cursor: Any) -> Round | Outage | None:
-        """The market's answer; none in time is an outage, too."""
-        answer: Round | Outage | None = Outage("market", f"no answer within {MARKET_SECONDS:.0f} s")
-        with trio.move_on_after(MARKET_SECONDS):
+    async def _next(self, cursor: Any) -> Round | NotYet | Outage | None:
+        """The market's answer; none in time is an outage, too. A halt waits for no market."""
+        answer: Round | NotYet | Outage | None = Outage("market", f"no answer within {MARKET_SECONDS:.0f} s")
+        with trio.move_on_after(MARKET_SECONDS) as self._asking:
             answer = await self._market.next_round(cursor)
-        self._show(answer if isinstance(answer, Outage) else None)
+        if not self._halted.is_set():
+            self._show(answer if isinstance(answer, Outage) else None)
         return answer
 
     def _show(self, outage: Outage | None) -> None:

@@ -141,14 +141,14 @@ class Strategist(Actor):
             return outage
         if round.ts <= memory.mind.ts:  # a market whose clock was set back; the log's never is
             return await self._skip(round, "market", f"the log's time is {to_wire(memory.mind.ts)} by now")
-        memory.see(round.ts, round.ticks, round.series)
+        memory.see(round)
         conductor = Conductor(turn, round, memory.config, memory.views, self._book, memory.mind.outcomes)
         steps, answer = conductor.steps(), None
         with suppress(StopIteration):
             while True:
                 answer = await self._carried(steps.send(answer))
         book = await self._executor.ask(CloseRound(turn, round))
-        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series)
+        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series, round.before)
         if outage := await self._settle(turn, last):
             return outage
         memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
@@ -178,7 +178,8 @@ class Strategist(Actor):
         entry = JournalEntry(at, ref, "SKIPPED", (tag,), text, data)
         # Its candles are left out for good, unless the views have taken them in: then a refold must, too.
         seen = self._memory.seen == round.ts
-        last = RoundSettled(at, round.cursor, round.ticks if seen else {}, round.gaps, round.series)
+        candles, before = (round.ticks, round.before) if seen else ({}, {})
+        last = RoundSettled(at, round.cursor, candles, round.gaps, round.series, before)
         if outage := await self._settle(turn, *(gap_entry(gap, at) for gap in round.gaps), entry, last):
             return outage
         self._memory.mind = self._memory.mind.after(last)

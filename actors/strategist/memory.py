@@ -23,7 +23,7 @@ from protocol.events import (
     Row,
     Trade,
 )
-from protocol.market import Reading, Tick
+from protocol.market import Round
 from protocol.settings import AgentConfig
 from protocol.strategy import StrategySpec
 from protocol.times import from_wire
@@ -87,15 +87,21 @@ class Memory:
     def spec(self) -> StrategySpec:
         return self.config.strategy.spec
 
-    def see(self, ts: datetime, ticks: dict[str, Tick], series: dict[str, Reading]) -> None:
+    def see(self, round: Round | RoundSettled) -> None:
         """Take in a round's candles; a round that is tried again was already seen."""
-        if self.seen is not None and ts <= self.seen:
+        if self.seen is not None and round.ts <= self.seen:
             return
-        self.seen = ts
-        for pair, tick in ticks.items():
-            if pair not in self.views:
-                self.views[pair] = PairView.of(self.config.strategy)
-            self.views[pair].see(tick.candle, series)
+        self.seen = round.ts
+        for pair, candles in round.before.items():
+            for candle in candles:
+                self._view(pair).see(candle, {})
+        for pair, tick in round.ticks.items():
+            self._view(pair).see(tick.candle, round.series)
+
+    def _view(self, pair: str) -> PairView:
+        if pair not in self.views:
+            self.views[pair] = PairView.of(self.config.strategy)
+        return self.views[pair]
 
     def fold(self, row: Row) -> Memory:
         """A row of the log, when the state is restored."""
@@ -104,7 +110,7 @@ class Memory:
         else:
             self.mind = self.mind.after(row)
         if isinstance(row, RoundSettled):
-            self.see(row.ts, row.ticks, row.series)
+            self.see(row)
         return self
 
     def adopt(self, row: ConfigAdopted) -> None:

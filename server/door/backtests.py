@@ -90,6 +90,8 @@ def job(document: Document, desk: Desk) -> Job:
         raise InvalidSetting(
             [f"{key} = {document[key]!r}: unknown key; valid keys are {', '.join(KEYS)}" for key in unknown]
         )
+    if desk.market.kind == "chain":
+        raise UserError("the chain has no past to run over: give candles as files (forestay backtest SPEC --data ...)")
     market, offer = _pairs(document.get("pairs"), desk)
     patch = document.get("config", {})
     if not isinstance(patch, dict):

@@ -183,7 +183,7 @@ MACHINE: list[tuple[dict[str, Any], str]] = [
     ({"server": {"host": 5}}, "server.host = 5: must be text"),
     ({"server": {"token": "short"}}, "server.token: must be 16 to 128 letters, digits, - or _"),
     ({"server": {"allowed_hosts": [""]}}, "server.allowed_hosts = ('',): must be a list of host[:port]"),
-    ({"market": {"kind": "live"}}, "market.kind = 'live': must be one of demo, replay"),
+    ({"market": {"kind": "live"}}, "market.kind = 'live': must be one of demo, replay, chain"),
     ({"market": {"kind": "replay"}}, "market.replay = {}: a replay needs at least one PAIR = CSV file"),
     ({"market": {"speed": 0}}, 'market.speed = 0.0: must be "max" or from 0.001 to 100000'),
     ({"market": {"speed": float("nan")}}, "market.speed = nan: must be a number of ordinary size"),

@@ -156,7 +156,7 @@ def test_a_variable_for_no_key_is_refused_by_its_name(tmp_path: Path, name: str)
 # --- mistakes
 
 MISTAKES: list[tuple[str, str, str]] = [
-    ("bogus = 1", "bogus = 1", "unknown key; valid keys are agent, data_dir"),
+    ("bogus = 1", "bogus = 1", "unknown key; valid keys are agent, chain, data_dir"),
     ("[bogus]\nx = 1", "bogus = {'x': 1}", "unknown key"),
     ("[server]\nprot = 1", "server.prot = 1", "unknown key; valid keys are host, port"),
     ("[market]\nsped = 1", "market.sped = 1", "unknown key; valid keys are kind, speed"),
@@ -175,7 +175,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("[server]\ntoken = 'short'", "server.token: ", "must be 16 to 128 letters, digits, - or _"),
     ("[server]\nallowed_hosts = 'a'", "server.allowed_hosts = 'a'", "must be a list of texts"),
     ("[server]\nallowed_hosts = [1]", "server.allowed_hosts = [1]", "must be a list of texts"),
-    ("[market]\nkind = 'live'", "market.kind = 'live'", "must be one of demo, replay"),
+    ("[market]\nkind = 'live'", "market.kind = 'live'", "must be one of demo, replay, chain"),
     ("[market]\nkind = 'replay'", "market.replay", "at least one PAIR = CSV"),
     ("[market]\nspeed = 0", "market.speed = 0", 'must be "max" or from 0.001 to 100000'),
     ("[market]\nspeed = nan", "market.speed = nan", "must be a number of ordinary size"),

@@ -631,8 +631,8 @@ STRATEGIST: Final = (
         "refused-candle-is-seen-twice",
         "24",
         "actors/strategist/memory.py",
-        "        if self.seen is not None and ts <= self.seen:",
-        "        if self.seen is not None and ts < self.seen:",
+        "        if self.seen is not None and round.ts <= self.seen:",
+        "        if self.seen is not None and round.ts < self.seen:",
         "Off by one. Seen when the disk refuses a round and it is tried again by the same incarnation: the indicators "
         "take its candles in twice, and later decisions differ from an undisturbed run's.",
     ),
@@ -1095,7 +1095,7 @@ ELSEWHERE: Final = (
         "40",
         "actors/market_feed/actor.py",
         """\
-        with trio.move_on_after(MARKET_SECONDS):
+        with trio.move_on_after(MARKET_SECONDS) as self._asking:
             answer = await self._market.next_round(cursor)""",
         """\
         answer = await self._market.next_round(cursor)""",
@@ -1105,8 +1105,8 @@ ELSEWHERE: Final = (
         "silent-market-is-at-its-end",
         "40",
         "actors/market_feed/actor.py",
-        '        answer: Round | Outage | None = Outage("market", f"no answer within {MARKET_SECONDS:.0f} s")',
-        "        answer: Round | Outage | None = None",
+        '        answer: Round | NotYet | Outage | None = Outage("market", f"no answer within {MARKET_SECONDS:.0f} s")',
+        "        answer: Round | NotYet | Outage | None = None",
         "Nothing is also what a market says at its end. Seen when the market does not answer in time: the feed ends "
         "for good, and nobody is told.",
     ),

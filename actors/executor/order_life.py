@@ -1,0 +1,247 @@
+"""The life of a live order, and how it is known again after anything: a table over what the log says and what was seen.
+
+    intended ──> approving ──> approved ──> swapping ──> a trade
+       │  └───────────────────────┴────────────^  │
+       │                                           └──> given up (reverted, usurped)
+       ├──> given up (refused, lapsed: nothing was signed)
+       └──> handed ──> swapping, or given up (only the kit or the chain can say)
+
+The log comes first: the intent is durable before it is signed, the signature before it is sent. What was seen is no
+state: it is told to the log, or seen again. So a restart asks `TwakSigner` about every open order, and a sighting that
+the log knows already, or that fits it no more, changes nothing.
+
+Nothing is given up but on proof. A refusal comes before the signature; a reverted swap is in a block; a deadline that
+has passed forbids a swap that was not signed; a nonce that another transaction has used forbids all of ours.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from attrs import frozen
+
+from actors.executor.live import Live, OpenOrder, OrderState
+from actors.executor.swaps import Decimals, executed_live, traded
+from protocol.events import (
+    Frozen,
+    GivenUp,
+    HandedOver,
+    JournalEntry,
+    Leg,
+    Mined,
+    Row,
+    Submitted,
+    TwakBlock,
+)
+from protocol.money import Units, usdt
+from protocol.orders import entry_ref, named
+from protocol.settings import AgentConfig
+
+
+@frozen
+class Signature:
+    """The guard has signed this leg; nothing is sent yet. A second one has the first one's nonce."""
+
+    ref: str
+    leg: Leg
+    nonce: int
+    hash: str
+    raw: str
+    gas_price: int
+
+
+@frozen
+class Denied:
+    """The guard, or an empty purse, forbids the leg. Nothing of it is signed."""
+
+    ref: str
+    rule: str
+    reason: str
+    measured: str = ""
+    limit: str = ""
+
+
+@frozen
+class Included:
+    """One of the leg's transactions is in a block, as deep as was asked for."""
+
+    ref: str
+    leg: Leg
+    hash: str
+    block: int
+    succeeded: bool
+    spent: int
+    received: int
+    gas_units: int
+    gas: Decimal  # USDT
+
+
+@frozen
+class Usurped:
+    """The nonce is used, as deep as was asked for, by a transaction that is none of ours."""
+
+    ref: str
+    nonce: int
+
+
+@frozen
+class Lapsed:
+    """The chain's clock is past the deadline, and the swap is not signed."""
+
+    ref: str
+    now: int
+
+
+@frozen
+class Ready:
+    """What a kit will find: the wallet's next nonce, and its balances of both tokens."""
+
+    ref: str
+    nonce: int
+    units: dict[str, Units]
+
+
+@frozen
+class KitSent:
+    """The kit has sent the swap, or the chain shows that it did."""
+
+    ref: str
+    nonce: int
+    hash: str
+
+
+@frozen
+class KitDidNot:
+    """The kit has sent nothing, by its own word or by what the chain shows long after."""
+
+    ref: str
+    reason: str
+
+
+Sighting = Signature | Denied | Included | Usurped | Lapsed | Ready | KitSent | KitDidNot
+
+# In which states of an order what can be learned. Anything else is known already, or of a leg that is over.
+LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
+    Signature: frozenset({"intended", "approving", "approved", "swapping"}),
+    Denied: frozenset({"intended", "approved"}),
+    Included: frozenset({"approving", "swapping"}),
+    Usurped: frozenset({"approving", "swapping", "handed"}),
+    Lapsed: frozenset({"intended", "approved"}),
+    Ready: frozenset({"intended"}),
+    KitSent: frozenset({"handed"}),
+    KitDidNot: frozenset({"handed"}),
+}
+
+
+def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, at: datetime) -> tuple[Row, ...]:
+    """What the log is told of a sighting: nothing where it knows it, or it fits the order no more."""
+    order = live.orders.get(seen.ref)
+    if order is None or order.state not in LEARNED[type(seen)]:
+        return ()
+    match seen:
+        case Signature():
+            return _signed(order, seen, decimals, at)
+        case Denied():
+            return _denied(order, seen, at)
+        case Included():
+            return _included(order, seen, live, config, decimals, at)
+        case Usurped():
+            return _usurped(order, seen, at)
+        case Lapsed():
+            when = datetime.fromtimestamp(seen.now, UTC)
+            return _given_up(order, "lapsed", f"its deadline has passed unsigned: the chain has {when:%H:%M:%S}Z", at)
+        case Ready():
+            return (HandedOver(at, seen.ref, seen.nonce, seen.units),)
+        case KitSent():
+            return _submitted(order, Submitted(at, seen.ref, "swap", seen.nonce, seen.hash, "", Units(0)), decimals)
+        case KitDidNot():
+            return _given_up(order, "not_sent", seen.reason, at)
+
+
+def _signed(order: OpenOrder, seen: Signature, decimals: Decimals, at: datetime) -> tuple[Row, ...]:
+    """A leg begins, or is replaced under the same nonce."""
+    if order.signed:
+        latest = order.signed[-1]
+        known = seen.hash in [one.hash for one in order.signed]
+        if known or seen.leg != latest.leg or seen.nonce != latest.nonce:
+            return ()
+    elif order.state == "approved" and seen.leg != "swap":
+        return ()
+    row = Submitted(at, seen.ref, seen.leg, seen.nonce, seen.hash, seen.raw, Units(seen.gas_price))
+    return _submitted(order, row, decimals)
+
+
+def _submitted(order: OpenOrder, row: Submitted, decimals: Decimals) -> tuple[Row, ...]:
+    intended, replaces = order.intended, bool(order.signed)
+    spend = intended.spend.amount(decimals[intended.from_token]).normalize()
+    least = intended.min_received.amount(decimals[intended.to_token]).normalize()
+    what = f"{spend:f} {intended.from_token}"
+    until = datetime.fromtimestamp(intended.deadline, UTC)
+    if row.leg == "approval":
+        doing = f"lets the router take {what}"
+    else:
+        doing = f"swaps {what} for at least {least:.8f} {intended.to_token}, until {until:%H:%M:%S}Z"
+    verb = "Replaced with a better paid one" if replaces else "Submitted"
+    text = f"{verb}: {row.hash} (nonce {row.nonce}) {doing}."
+    data = {"order_ref": row.order_ref, "pair": intended.order.pair, "leg": row.leg, "nonce": row.nonce,
+            "tx_hash": row.hash, "gas_price": row.gas_price, "replaces": replaces}  # fmt: skip
+    ref = named("jrn", row.ts, row.order_ref, "submitted", row.hash)
+    return (JournalEntry(row.ts, ref, "SUBMITTED", (row.leg, intended.order.pair), text, data), row)
+
+
+def _denied(order: OpenOrder, seen: Denied, at: datetime) -> tuple[Row, ...]:
+    """Physics said no to what policy had approved."""
+    intended = order.intended.order
+    ref = entry_ref(intended, order.intended.ts)
+    text = f"The signer blocked {intended.pair} {intended.side} of {usdt(intended.size_usdt)}: {seen.reason}."
+    data = {"rule": seen.rule, "order_ref": seen.ref, "pair": intended.pair, "side": intended.side,
+            "size": intended.size_usdt, "measured": seen.measured, "limit": seen.limit}  # fmt: skip
+    return (
+        JournalEntry(at, ref, "TWAK_BLOCK", (seen.rule, intended.pair), text, data),
+        TwakBlock(at, seen.rule, seen.reason, seen.ref),
+        GivenUp(at, seen.ref, intended.pair, seen.rule, ref),
+    )
+
+
+def _included(
+    order: OpenOrder, seen: Included, live: Live, config: AgentConfig, decimals: Decimals, at: datetime
+) -> tuple[Row, ...]:
+    if seen.hash not in [one.hash for one in order.signed]:
+        return ()
+    mined = Mined(
+        at, seen.ref, seen.leg, seen.hash, seen.block, seen.succeeded, Units(seen.spent), Units(seen.received),
+        Units(seen.gas_units), seen.gas,
+    )  # fmt: skip
+    if not seen.succeeded:
+        why = f"{seen.hash} ({seen.leg}) was reverted in block {seen.block}; gas of {usdt(seen.gas)} is lost"
+        return (mined, *_given_up(order, "reverted", why, at))
+    pair = order.intended.order.pair
+    text = f"Confirmed: {seen.hash} ({seen.leg}) is in block {seen.block} for {usdt(seen.gas)} of gas."
+    data = {"order_ref": seen.ref, "pair": pair, "leg": seen.leg, "tx_hash": seen.hash, "block": seen.block,
+            "gas": seen.gas}  # fmt: skip
+    ref = named("jrn", at, seen.ref, "confirmed", seen.hash)
+    confirmed = JournalEntry(at, ref, "CONFIRMED", (seen.leg, pair), text, data)
+    if seen.leg == "approval":
+        return (confirmed, mined)
+    trade = traded(order.intended, mined, live, config, decimals)
+    return (confirmed, mined, executed_live(trade, order.intended, mined, config), trade)
+
+
+def _usurped(order: OpenOrder, seen: Usurped, at: datetime) -> tuple[Row, ...]:
+    why = f"nonce {seen.nonce} of the wallet was used by a transaction that is none of ours"
+    frozen = f"{why}: somebody else signs with its key. No live order is begun until a person has looked"
+    return (*_given_up(order, "usurped", why, at), Frozen(at, frozen))
+
+
+def _given_up(order: OpenOrder, code: str, why: str, at: datetime) -> tuple[Row, ...]:
+    intended = order.intended.order
+    ref = entry_ref(intended, order.intended.ts)
+    text = f"Gave up {intended.pair} {intended.side} of {usdt(intended.size_usdt)} ({code}): {why}."
+    data = {"order_ref": order.ref, "pair": intended.pair, "side": intended.side, "size": intended.size_usdt,
+            "code": code, "hashes": [one.hash for one in order.signed]}  # fmt: skip
+    return (
+        JournalEntry(at, ref, "FAILED", (code, intended.pair), text, data),
+        GivenUp(at, order.ref, intended.pair, code, ref),
+    )
