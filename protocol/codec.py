@@ -33,7 +33,7 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-SECRETS = frozenset({"server.token"})  # their values are never shown
+SECRETS = frozenset({"server.token", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
 _OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash"})
 _PYTHON_NAMES = {"from_": "from", "return_": "return"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any, ClassVar, Final, Literal, get_args
+from typing import Any, ClassVar, Final, Literal, TypeVar, get_args
 
 import cattrs
 from attrs import field, frozen, has
@@ -20,6 +20,7 @@ from cattrs.gen import make_dict_structure_fn
 from protocol.codec import from_json, to_json
 from protocol.limits import Impossible, matching
 
+T = TypeVar("T")
 Way = Literal["local", "twak"]  # the guard's own key, or the Trust Wallet Agent Kit
 REVOKE_WORDS: Final = "revoke signing"
 RESTORE_WORDS: Final = "restore signing"
@@ -262,15 +263,15 @@ def read_answer(line: bytes) -> Answer:
     return answer
 
 
-def _read(line: bytes, kinds: dict[str, Any]) -> Any:
-    data = from_json(line)
-    if not isinstance(data, dict):
-        raise ValueError("must be a JSON object")
-    kind = data.pop("kind", None)
-    if not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"kind: must be one of {', '.join(kinds)}")
+def pack(value: object) -> Any:
+    """Any value of these as plain data, whole numbers as texts: the guard's ledger is written so, too."""
+    return _converter.unstructure(value)
+
+
+def unpack(data: Any, kind: type[T]) -> T:
+    """The inverse of `pack`. Raises ValueError, whose text repeats no value."""
     try:
-        return _converter.structure(data, kinds[kind])
+        return _converter.structure(data, kind)
     except Impossible as error:
         raise ValueError(f"{error.key}: {error.valid}" if error.key else error.valid) from None
     except KeyError as error:
@@ -279,8 +280,18 @@ def _read(line: bytes, kinds: dict[str, Any]) -> Any:
         raise ValueError(f"{min(error.extra_fields)}: unknown key") from None
 
 
+def _read(line: bytes, kinds: dict[str, Any]) -> Any:
+    data = from_json(line)
+    if not isinstance(data, dict):
+        raise ValueError("must be a JSON object")
+    kind = data.pop("kind", None)
+    if not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"kind: must be one of {', '.join(kinds)}")
+    return unpack(data, kinds[kind])
+
+
 def _tagged(message: Any) -> dict[str, Any]:
-    return {"kind": message.kind, **_converter.unstructure(message)}
+    return {"kind": message.kind, **pack(message)}
 
 
 def _whole(value: Any, _: Any) -> int:
