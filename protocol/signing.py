@@ -188,10 +188,11 @@ class NotSent:
 
 @frozen
 class Unknown:
-    """The kit may have sent the swap or not: only the chain can say."""
+    """The kit may have sent the swap or not: only the chain can say. `hash` is one that it has named all the same."""
 
     kind: ClassVar[str] = "unknown"
     reason: str
+    hash: str | None = None
 
 
 Verdict = Sent | NotSent | Unknown

@@ -15,7 +15,7 @@ from protocol.signing import Anchor, Signed, Transaction, Verdict, Way
 
 @frozen
 class Opened:
-    """The ledger's first record: whose wallet it is of."""
+    """The ledger's first record: the address of the key in the keystore beside it."""
 
     kind: ClassVar[str] = "opened"
     address: str
@@ -28,6 +28,7 @@ class Started:
     kind: ClassVar[str] = "started"
     version: str
     way: Way
+    wallet: str
     chain_id: int
     router: str
     per_trade_cap: Decimal
@@ -126,6 +127,7 @@ class Books:
     """All records folded. `day` is the latest that something was spent on; `spent` and `fees` are of that day."""
 
     address: str = ""
+    wallet: str = ""
     chain_id: int | None = None
     day: str = ""
     spent: int = 0
@@ -147,7 +149,7 @@ class Books:
                     raise ValueError("it is opened twice")
                 self.address = record.address
             case Started():
-                self.chain_id = record.chain_id
+                self.wallet, self.chain_id = record.wallet, record.chain_id
             case Granted():
                 self._spend(record.day, record.spend, record.fees)
                 self._see(record.anchor)

@@ -95,7 +95,16 @@ Rule = Callable[[Case], Finding | None]
 
 def judge(case: Case) -> Refused | None:
     """The first broken rule, or None: it may be signed."""
-    for name, rule in RULES:
+    return _first_broken(case, RULES)
+
+
+def judge_repetition(case: Case) -> Refused | None:
+    """The same for what was signed already and is asked for again: nothing new comes of it."""
+    return _first_broken(case, RULES[:3])
+
+
+def _first_broken(case: Case, rules: tuple[tuple[str, Rule], ...]) -> Refused | None:
+    for name, rule in rules:
         finding = rule(case)
         if finding is not None and not finding.ok:
             return Refused(_named(name, case), finding.reason, finding.measured, finding.limit)
@@ -346,7 +355,7 @@ def _slippage(case: Case) -> Finding | None:
 
 
 RULES: Final[tuple[tuple[str, Rule], ...]] = (
-    ("way", _way),
+    ("way", _way),  # these three hold for a repetition, too
     ("kill_switch", _kill_switch),
     ("log_anchor", _log_anchor),
     ("intent", _intent),
