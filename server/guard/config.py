@@ -19,7 +19,6 @@ from protocol.limits import NOTHING, Impossible, between, matching
 from protocol.signing import Way
 
 FILE_NAME: Final = "guard.toml"
-DEFAULT_FOLDER: Final = "forestay-guard"
 
 
 def _address(key: str, value: str) -> str:
