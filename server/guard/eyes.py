@@ -142,10 +142,10 @@ class Eyes:
         async with self._http.stream("POST", url, content=to_json(asked), headers=headers) as response:
             if response.status_code != 200:
                 raise Unseen(f"answers with status {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > _LONGEST_ANSWER:
-                    raise Unseen("says too much")
+            async for chunk in response.aiter_bytes():  # to its end, or to the time-out: httpx ends in no other way
+                body = body if len(body) > _LONGEST_ANSWER else body + chunk
+        if len(body) > _LONGEST_ANSWER:
+            raise Unseen("says too much")
         try:
             answers = {answer["id"]: answer for answer in from_json(body)}
             return [_result(answers[number]) for number in range(len(calls))]

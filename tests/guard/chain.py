@@ -43,6 +43,7 @@ class Chain:
         }
     )
     fault: str = ""
+    gate: threading.Event = Factory(threading.Event)  # what the fault "wait" waits for
     asked: int = 0
 
     def quote(self, spend: int, path: tuple[str, ...]) -> int | None:
@@ -103,6 +104,8 @@ def served(chain: Chain) -> Iterator[str]:
             said, status = self._said(asked), 503 if chain.fault == "busy" else 200
             if chain.fault == "hang":
                 stop.wait()
+            if chain.fault == "wait":
+                chain.gate.wait()
             self.send_response(status)
             self.send_header("content-length", str(len(said)))
             self.end_headers()
@@ -133,6 +136,7 @@ def served(chain: Chain) -> Iterator[str]:
     stop = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a guard that hangs up is no news
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
