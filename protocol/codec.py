@@ -34,7 +34,7 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-SECRETS = frozenset({"server.token", "chain.rpc"})  # their values are never shown
+SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
 # Left out of a row where it has its default: (row, field), or a field of any.
 _OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", "before", ("decided", "phase")})

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from protocol.errors import UserError
+from server.guard.command import guard, kill
 from server.settings import FILE_NAME, Document, Settings, load, reached_at
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
@@ -36,6 +37,10 @@ def main() -> None:
     Settings come from forestay.toml, then the environment (FORESTAY_PORT, FORESTAY_DATA_DIR, FORESTAY_SECTION__KEY),
     then the flags.
     """
+
+
+main.add_command(guard)
+main.add_command(kill)
 
 
 def _pair_file(_: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:

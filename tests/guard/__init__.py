@@ -1,0 +1,1 @@
+"""The signing guard: its rules, its memory, and its process."""
