@@ -54,6 +54,10 @@ class RpcError(Exception):
         self.message: str = error["message"]
 
 
+class SnapshotLost(Exception):
+    """There is no way back to a snapshot."""
+
+
 class Reverted(Exception):
     """A transaction is in a block, and has failed there."""
 
@@ -65,13 +69,10 @@ class Reverted(Exception):
 class Anvil:
     """A node that runs, and what tests ask of it."""
 
-    def __init__(self, url: str, pid: int) -> None:
+    def __init__(self, url: str, pid: int, client: httpx.Client) -> None:
         self.url = url
         self.pid = pid
-        self._client = httpx.Client(timeout=SECONDS, trust_env=False)
-
-    def close(self) -> None:
-        self._client.close()
+        self._client = client
 
     def rpc(self, method: str, *params: Any) -> Any:
         """The node's answer to one request. Raises RpcError."""
@@ -116,12 +117,18 @@ class Anvil:
             self.mine_by_itself(True)
 
     def snapshot(self) -> str:
-        """Remember the state. A snapshot is good for one `revert`, and lost when a reorg reaches below it."""
+        """Remember the state. A snapshot is good for one `revert`, and for none once a reorg has reached below it."""
         return str(self.rpc("evm_snapshot"))
 
     def revert(self, snapshot: str) -> None:
-        """Back to the blocks, balances and time of then. What is pending stays so, and a pause stays a pause."""
-        assert self.rpc("evm_revert", snapshot) is True
+        """Back to the blocks, balances and time of then; what is pending stays so, and a pause stays a pause. Raises
+        SnapshotLost, after which the chain may be good for nothing."""
+        try:
+            done = self.rpc("evm_revert", snapshot)
+        except RpcError as error:
+            raise SnapshotLost(str(error)) from error
+        if not done or self.rpc("eth_getBlockByNumber", "latest", False) is None:
+            raise SnapshotLost(snapshot)
 
     def reorg(self, depth: int) -> None:
         """Replace the last `depth` blocks by empty ones. Their transactions are gone till somebody sends them again."""
@@ -140,7 +147,7 @@ class Anvil:
 
     def send(self, sender: str, to: str | None, data: str = "0x", *, value: int = 0, gas: int | None = None) -> str:
         """Send a transaction from an account that the node signs for; its hash. Raises RpcError where it would revert,
-        unless `gas` says not to try it first. The trial may need less gas than the block, so half is added to it."""
+        unless `gas` says not to try it first. Half is added to what the trial took: the block may write more."""
         transaction = {"from": sender, "data": data, "value": hex(value)} | ({} if to is None else {"to": to})
         limit = quantity(self.rpc("eth_estimateGas", transaction)) * 3 // 2 if gas is None else gas
         return str(self.rpc("eth_sendTransaction", transaction | {"gas": hex(limit)}))
@@ -222,13 +229,14 @@ def anvil(*, state: bytes | None = None) -> Iterator[Anvil]:
         assert process.stdout is not None
         reader = threading.Thread(target=_read_on, args=(process.stdout,))
         try:
-            chain = Anvil(_listening(process.stdout), process.pid)
+            url = _listening(process.stdout)
             reader.start()
-            chain.rpc("anvil_setBlockTimestampInterval", 1)
-            if state is not None:
-                chain.mine(ROOM, at=chain.timestamp + 1)
-            yield chain
-            chain.close()
+            with httpx.Client(timeout=SECONDS, trust_env=False) as client:
+                chain = Anvil(url, process.pid, client)
+                chain.rpc("anvil_setBlockTimestampInterval", 1)
+                if state is not None:
+                    chain.mine(ROOM, at=chain.timestamp + 1)
+                yield chain
         finally:
             process.kill()
             process.wait()
