@@ -88,14 +88,15 @@ def _push2(number: int) -> bytes:
     return b"\x61" + number.to_bytes(2)
 
 
-# A price feed as Chainlink's: `decimals()` answers 8, `latestRoundData()` the words in storage slots 0 to 4, which are
-# roundId, answer, startedAt, updatedAt, answeredInRound. All else reverts.
+# A price feed as Chainlink's. `decimals()` answers 8; `latestRoundData()` a price and a time from two storage slots:
+# roundId, answer, startedAt, updatedAt, answeredInRound are time, price, time, time, time. All else reverts.
 FEED_DECIMALS: Final = 8
+PRICE_SLOT, TIME_SLOT = 0, 1
 FEED: Final = bytes.fromhex(
     "5f35 60e0 1c"  # the selector
     "80 63feaf968c 14 601b 57"  # latestRoundData(): go to 1b
     "63313ce567 14 603e 57"  # decimals(): go to 3e
     "5f 5f fd"  # revert
-    "5b" + "".join(f"60{slot:02x} 54 60{32 * slot:02x} 52" for slot in range(5)) + "60a0 5f f3"  # 1b
+    "5b" + "".join(f"60{slot:02x} 54 60{32 * word:02x} 52" for word, slot in enumerate((1, 0, 1, 1, 1))) + "60a0 5f f3"
     f"5b 60{FEED_DECIMALS:02x} 5f 52 6020 5f f3"  # 3e
 )

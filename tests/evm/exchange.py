@@ -27,6 +27,7 @@ from tests.evm.anvil import RICH, Anvil, Receipt, calldata
 from tests.evm.contracts import Fee
 
 NEVER: Final = 2**63  # a deadline that no block's time reaches
+ENOUGH: Final = 400_000  # gas for a swap; the dearest one that was seen took 136,874
 ALL: Final = 2**256 - 1  # an allowance without end
 
 
@@ -111,7 +112,7 @@ class Exchange:
             path, amount = (quote, base), amount_to_move(held.quote, held.base, 1 / aim, self.fee)
         if amount == 0:
             return None
-        return self.chain.send(RICH, self.router, self.swap_data([token.symbol for token in path], amount))
+        return self.chain.send(RICH, self.router, self.swap_data([token.symbol for token in path], amount), gas=ENOUGH)
 
     def add_liquidity(self, pair: str, base: Decimal, quote: Decimal) -> None:
         """The trader adds as much of these amounts as leaves the price where it is; to an empty pool, all."""

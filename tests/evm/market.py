@@ -80,10 +80,8 @@ class Market:
     def set_reference(self, pair: str, price: Decimal, *, at: int | None = None) -> None:
         """What the pair's feed answers from now on, and since when: since the last block, if nothing is said."""
         feed, time = self.feeds[pair], self.chain.timestamp if at is None else at
-        round_id = 1 + int(self.chain.rpc("eth_getStorageAt", feed, "0x0", "latest"), 16)
-        answer = int(price * 10**contracts.FEED_DECIMALS)
-        for slot, word in enumerate((round_id, answer, time, time, round_id)):
-            self.chain.set_storage(feed, slot, word)
+        self.chain.set_storage(feed, contracts.PRICE_SLOT, int(price * 10**contracts.FEED_DECIMALS))
+        self.chain.set_storage(feed, contracts.TIME_SLOT, time)
 
 
 def deploy(chain: Anvil, prices: Mapping[str, Decimal] = PRICES, depth_usdt: Decimal = DEPTH_USDT) -> Market:

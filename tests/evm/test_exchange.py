@@ -142,12 +142,13 @@ def test_the_second_exchange_has_prices_of_its_own(market: Market) -> None:
 
 
 def test_a_feed_answers_what_it_was_set_to(market: Market, chain: Anvil) -> None:
-    feed = market.feeds["ETH/USDT"]
-    words = "uint80,int256,uint256,uint256,uint80"
-    first, *_ = chain.call(feed, "latestRoundData()", returns=words)
-    market.set_reference("ETH/USDT", Decimal("3512.34567891"), at=1_700_000_000)
-    answer = (first + 1, 351_234_567_891, 1_700_000_000, 1_700_000_000, first + 1)
+    feed, words = market.feeds["ETH/USDT"], "uint80,int256,uint256,uint256,uint80"
+    market.set_reference("ETH/USDT", Decimal("3512.34567891"))
+    time = chain.timestamp
+    answer = (time, 351_234_567_891, time, time, time)
     assert chain.call(feed, "latestRoundData()", returns=words) == answer
+    market.set_reference("ETH/USDT", Decimal(3000), at=1_700_000_000)
+    assert chain.call(feed, "latestRoundData()", returns=words)[1:4] == (3000 * 10**8, 1_700_000_000, 1_700_000_000)
     assert chain.call(feed, "decimals()", returns="uint8") == (8,)
     with pytest.raises(RpcError, match="revert"):
         chain.call(feed, "latestAnswer()", returns="int256")
