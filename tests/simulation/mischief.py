@@ -61,6 +61,7 @@ class Mischief:
         self._lethal: str | None = None  # which floor dies of its next message
         self._fire: str | None = None  # what befalls the stop, once it is about to be told
         self._crowds = False  # the Broadcaster's mailbox is full when the next commit is told
+        self._orphans = False  # the Journal dies when the next checkpoint is on its way to it
         self._ambushes = 0
         self._stint = 0  # counts the troubles of the disk, and their ends
         self._poisoned: set[datetime] = set()
@@ -155,7 +156,9 @@ class Mischief:
         """Somebody dies: whoever it is, one of a floor, or one who waits at a certain place."""
         random, steps = self.world.random, self.world.random.randrange(1, within)
         victims = [None, *FLOORS, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
-        if random.random() < 0.5:
+        if random.random() < 0.1:
+            self._orphans = True
+        elif random.random() < 0.5:
             self.world.reaper.doom_at(random.choice(SITES))
         else:
             self.world.reaper.doom(steps, random.choice(victims))
@@ -169,6 +172,14 @@ class Mischief:
         life = self.world.life
         if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
             self._strike_the_farewell()
+
+    def sent_checkpoint(self) -> None:
+        """A checkpoint after a trade is in the Journal's mailbox: there it may outlive the rows that it is of. Whether
+        it has shows when somebody restores by it."""
+        if self._orphans and self.world.reaper.kill("Journal"):
+            self._orphans = False
+            self.world.marks["checkpoint orphaned"] += 1
+            self._until_end, self._end = self.world.random.randrange(200, 1000), "process killed"
 
     def _strike_the_farewell(self) -> None:
         fire, self._fire = self._fire, None
