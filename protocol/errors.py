@@ -16,7 +16,7 @@ class Refusal:
     data: dict[str, Any] = Factory(dict)
 
 
-Outside = Literal["disk", "market"]
+Outside = Literal["disk", "market", "chain", "guard"]
 
 
 @frozen

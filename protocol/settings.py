@@ -257,6 +257,9 @@ class ChainSettings:
     """The chain, and how it is read. `rpc` are the endpoints' URLs, the preferred one first: they can hold keys, so
     nothing ever shows them. Each of `tokens` is traded as TOKEN/USDT in its pool at `factory`.
 
+    `guard` is the socket of the signing guard, None where nothing is ever signed. A transaction that is not in a block
+    after `replace_seconds` is replaced by one that pays more for its gas.
+
     A block counts once it is `confirmations` deep. The independent price of a pair is the Chainlink feed under
     `references`, or its pool at `reference_factory`. `log_blocks` is how many blocks an endpoint is asked the logs of
     at once. `orphaned` are hashes of closing blocks that the chain has lost and whose loss a person accepts. `history`
@@ -288,6 +291,8 @@ class ChainSettings:
     log_blocks: int = field(default=500, validator=between(1, 100_000))
     poll_seconds: float = field(default=3.0, validator=between(0.01, 60))
     timeout_seconds: float = field(default=5.0, validator=between(0.1, 10))
+    guard: str | None = None
+    replace_seconds: float = field(default=30.0, validator=between(1, 3600))
     orphaned: tuple[str, ...] = field(
         default=(),
         validator=matching(

@@ -1,0 +1,283 @@
+"""What is done for an open order now, and what is seen of it: every call that a live order makes to the outside.
+
+Nothing here remembers anything that matters. What to do follows from the order as the log has it; whatever is lost on
+the way (an answer, this process) is found again, since the guard records a signature before it gives it away, and the
+chain keeps what was mined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+import trio
+from attrs import define, field, frozen
+
+from actors.chain.logs import gained
+from actors.chain.port import Block, Chain, Receipt, Unanswered
+from actors.executor.live import NATIVE, USDT, OpenOrder
+from actors.executor.order_life import (
+    Denied,
+    Included,
+    KitDidNot,
+    KitSent,
+    Lapsed,
+    Ready,
+    Sighting,
+    Signature,
+    Usurped,
+)
+from actors.twak_signer.guard import Guard
+from actors.twak_signer.transactions import GAS, address_of, intent_of, transaction
+from protocol.errors import Outage
+from protocol.events import Leg
+from protocol.money import Units, booked
+from protocol.settings import ChainSettings
+from protocol.signing import (
+    Anchor,
+    GuardStatus,
+    NotSent,
+    ReadGuard,
+    Recall,
+    Recalled,
+    Refused,
+    Sent,
+    Signed,
+    SignTransaction,
+    SwapByTwak,
+    Unknown,
+)
+from protocol.times import EPOCH
+
+# A nonce may be seen as used a moment before the receipt is, and in a block that a reorganisation takes back.
+BIDDING: Final = Decimal("1.125")  # a replacement pays so much more; pools ask for 10 % at least
+OVER_MARKET: Final = Decimal("1.1")  # of the going gas price, for the first one
+# The guard's noes that may pass by themselves: they are asked again until the deadline.
+PASSING: Final = frozenset({"rpc", "busy"})
+
+
+class Unavailable(Exception):
+    """The guard gives no answer that helps."""
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(outage.reason)
+        self.outage = outage
+
+
+@frozen
+class _Wait:
+    """Since when, by the machine's clock and by the chain's height, something is so."""
+
+    since: float
+    block: int
+
+
+@define(eq=False)
+class Pursuit:
+    """Follows orders through `chain` and `guard`."""
+
+    chain: Chain
+    guard: Guard
+    settings: ChainSettings
+    _status: GuardStatus | None = None
+    _waits: dict[str, _Wait] = field(factory=dict)  # by what is waited for
+
+    async def look(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
+        """One step for this order, and what came of it; None where there is nothing new."""
+        try:
+            match order.state:
+                case "intended" | "approved":
+                    return await self._begin(order, anchor)
+                case "approving" | "swapping":
+                    return await self._follow(order, anchor)
+                case "handed":
+                    return await self._ask_kit(order, anchor)
+        except Unanswered as no:
+            return Outage("chain", no.reason)
+        except Unavailable as no:
+            return no.outage
+
+    async def status(self) -> GuardStatus:
+        """How the guard stands. Raises Unavailable."""
+        answer = await self.guard.ask(ReadGuard())
+        if not isinstance(answer, GuardStatus):
+            raise Unavailable(_outage(answer))
+        self._status = answer
+        return answer
+
+    async def _known(self) -> GuardStatus:
+        """The guard's status, of any time: what is asked of it here never changes while it runs."""
+        return self._status or await self.status()
+
+    # --- nothing of the next leg is signed, as far as the log knows
+
+    async def _begin(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
+        status = await self._known()
+        for leg in ("swap",) if order.state == "approved" else ("swap", "approval"):
+            if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
+                return found
+        head, wallet = await self.chain.head(), status.address
+        if (now := _seconds(head)) >= order.intended.deadline:
+            return Lapsed(order.ref, now)
+        nonce = await self.chain.transaction_count(wallet, pending=False)
+        if status.way == "twak":
+            tokens = (order.intended.from_token, order.intended.to_token)
+            return Ready(order.ref, nonce, {token: Units(await self._balance(token, wallet)) for token in tokens})
+        token = address_of(self.settings, order.intended.from_token)
+        allowed = await self.chain.allowance(token, wallet, self.settings.router)
+        leg: Leg = "swap" if allowed >= order.intended.spend else "approval"
+        price = int(await self.chain.gas_price() * OVER_MARKET)
+        if (purse := await self.chain.balance(wallet)) < (gas := GAS[leg] * price):
+            reason = f"the wallet has {Units(purse).amount(18):.6f} {NATIVE}, gas may take {Units(gas).amount(18):.6f}"
+            return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
+        return await self._sign(order, leg, wallet, nonce, price, anchor)
+
+    async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
+        """What the guard has signed of the leg already."""
+        answer = await self.guard.ask(Recall(intent_of(order, leg)))
+        if not isinstance(answer, Recalled):
+            raise Unavailable(_outage(answer))
+        if not answer.signed:
+            return None
+        return await self._signature(order, leg, answer.signed[-1])
+
+    async def _signature(self, order: OpenOrder, leg: Leg, signed: Signed) -> Signature | None:
+        if signed.raw:
+            nonce, price = _nonce_and_price(bytes.fromhex(signed.raw.removeprefix("0x")))
+            return Signature(order.ref, leg, nonce, signed.hash, signed.raw, price)
+        seen = await self.chain.transaction(signed.hash)  # after a kill its bytes are told no more
+        return None if seen is None else Signature(order.ref, leg, seen.nonce, signed.hash, "", seen.gas_price)
+
+    async def _sign(
+        self, order: OpenOrder, leg: Leg, wallet: str, nonce: int, price: int, anchor: Anchor
+    ) -> Sighting | Outage | None:
+        tx = transaction(order, leg, self.settings, wallet, nonce, price)
+        answer = await self.guard.ask(SignTransaction(intent_of(order, leg), tx, anchor))
+        match answer:
+            case Signed():
+                return await self._signature(order, leg, answer)
+            case Refused() if answer.rule in PASSING:
+                return Outage("guard", f"the signing guard says not now ({answer.rule}): {answer.reason}")
+            case Refused():
+                return Denied(order.ref, answer.rule, answer.reason, answer.measured, answer.limit)
+            case _:
+                return _outage(answer)
+
+    # --- signed: sent, and sent again, until it is in a block that is deep enough
+
+    async def _follow(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
+        status, latest = await self._known(), order.signed[-1]
+        head = await self.chain.head()
+        for one in reversed(order.signed):
+            receipt = await self.chain.receipt(one.hash)
+            if receipt is not None:
+                return await self._included(order, one.leg, receipt, head, status.address)
+        used = await self.chain.transaction_count(status.address, pending=False) > latest.nonce
+        if used:
+            deep = self._waits.setdefault(f"used {latest.hash}", _Wait(trio.current_time(), head.number))
+            lost = head.number - deep.block > self.settings.confirmations
+            return Usurped(order.ref, latest.nonce) if lost else None
+        self._waits.pop(f"used {latest.hash}", None)
+        if latest.raw and await self.chain.transaction(latest.hash) is None:
+            await self.chain.send(bytes.fromhex(latest.raw.removeprefix("0x")))  # what came of it is seen next time
+        sent = self._waits.setdefault(latest.hash, _Wait(trio.current_time(), head.number))
+        if latest.raw and trio.current_time() - sent.since >= self.settings.replace_seconds:
+            price = int(latest.gas_price * BIDDING) + 1
+            self._waits[latest.hash] = _Wait(
+                trio.current_time(), head.number
+            )  # whatever comes of it: not at once again
+            found = await self._sign(order, latest.leg, status.address, latest.nonce, price, anchor)
+            return found if isinstance(found, Signature) else None  # without it, the first one is still good
+        return None
+
+    async def _included(
+        self, order: OpenOrder, leg: Leg, receipt: Receipt, head: Block, wallet: str
+    ) -> Sighting | None:
+        """Once it is so deep that no reorganisation is expected to take it back."""
+        if head.number - receipt.block < self.settings.confirmations:
+            return None
+        block = await self.chain.agreed(receipt.block)
+        if block.hash != receipt.block_hash:
+            return None
+        intended, spent, received = order.intended, 0, 0
+        if leg == "swap":
+            spent = -gained(receipt, address_of(self.settings, intended.from_token), wallet)
+            received = gained(receipt, address_of(self.settings, intended.to_token), wallet)
+        wei = receipt.gas_used * receipt.gas_price
+        gas = await self._worth_of_gas(wei)
+        return Included(
+            order.ref, leg, receipt.hash, receipt.block, receipt.succeeded, spent, received, wei, gas
+        )  # fmt: skip
+
+    async def _worth_of_gas(self, wei: int) -> Decimal:
+        """In USDT, at the router's price now."""
+        if wei == 0:
+            return Decimal(0)
+        path = (self.settings.wbnb.address, self.settings.usdt.address)
+        *_, units = await self.chain.amounts_out(self.settings.router, wei, path)
+        return booked(Units(units).amount(self.settings.usdt.decimals))
+
+    # --- handed to a kit
+
+    async def _ask_kit(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
+        """The guard runs the kit once for an intent, and answers from its ledger from then on."""
+        intended, handed = order.intended, order.handed
+        assert handed is not None, "that is what makes it such an order"
+        spends, brings = (address_of(self.settings, it) for it in (intended.from_token, intended.to_token))
+        question = SwapByTwak(order.ref, spends, brings, intended.spend, intended.min_received, anchor)
+        answer = await self.guard.ask(question, within=300)
+        hash = answer.hash if isinstance(answer, Sent | Unknown) else None
+        if hash is not None and (seen := await self.chain.transaction(hash)) is not None:
+            return KitSent(order.ref, seen.nonce, hash)
+        match answer:
+            case NotSent():
+                return KitDidNot(order.ref, answer.reason)
+            case Refused() if answer.rule not in PASSING:
+                return KitDidNot(order.ref, f"the guard refused it ({answer.rule}): {answer.reason}")
+            case Sent() | Unknown():
+                return await self._doubt(order, handed.nonce)
+            case _:
+                return _outage(answer)
+
+    async def _doubt(self, order: OpenOrder, nonce: int) -> Sighting | None:
+        """Nobody knows whether the kit has sent it. A nonce that stays unused long past the deadline says that it has
+        not: the weaker promise of a kit that tells no hash beforehand."""
+        status, head = await self._known(), await self.chain.head()
+        latest = await self.chain.transaction_count(status.address, pending=False)
+        waiting = await self.chain.transaction_count(status.address, pending=True)
+        late = _seconds(head) - order.intended.deadline
+        if latest == waiting == nonce and late > 600:
+            return KitDidNot(order.ref, f"no transaction left the wallet within {late} s after its deadline")
+        return None
+
+    async def _balance(self, token: str, wallet: str) -> int:
+        return await self.chain.balance(wallet, address_of(self.settings, token))
+
+    # --- the wallet, for whoever promotes
+
+    async def holdings(self, tokens: Mapping[str, object]) -> dict[str, Units]:
+        """What the wallet holds of USDT, of the chain's coin and of `tokens`, now. Raises Unanswered, Unavailable."""
+        wallet = (await self._known()).address
+        found = {NATIVE: Units(await self.chain.balance(wallet)), USDT: Units(await self._balance(USDT, wallet))}
+        for token in tokens:
+            if token != NATIVE:
+                found[token] = Units(await self._balance(token, wallet))
+        return found
+
+
+def _seconds(block: Block) -> int:
+    return int((block.at - EPOCH).total_seconds())
+
+
+def _outage(answer: object) -> Outage:
+    """An answer that is none."""
+    return answer if isinstance(answer, Outage) else Outage("guard", f"the signing guard says {answer}")
+
+
+def _nonce_and_price(raw: bytes) -> tuple[int, int]:
+    """Of a signed legacy transaction."""
+    from rlp import decode  # heavy, and needed where the answer to a signature was lost
+
+    nonce, price, *_ = decode(raw)
+    return int.from_bytes(nonce), int.from_bytes(price)
