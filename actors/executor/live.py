@@ -32,7 +32,7 @@ from protocol.events import (
 )
 from protocol.money import Units
 
-NATIVE: Final = "BNB"  # what gas is paid in
+NATIVE: Final = "gas"  # the chain's own coin, which no pair trades: only its wrapping is a token
 USDT: Final = "USDT"
 
 # intended    nothing of it has left this machine

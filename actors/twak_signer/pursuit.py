@@ -7,7 +7,7 @@ chain keeps what was mined.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
@@ -114,7 +114,8 @@ class Pursuit:
 
     async def _begin(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
         status = await self._known()
-        for leg in ("swap",) if order.state == "approved" else ("swap", "approval"):
+        legs: tuple[Leg, ...] = ("swap",) if order.state == "approved" else ("swap", "approval")
+        for leg in legs:
             if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
                 return found
         head, wallet = await self.chain.head(), status.address
@@ -126,10 +127,10 @@ class Pursuit:
             return Ready(order.ref, nonce, {token: Units(await self._balance(token, wallet)) for token in tokens})
         token = address_of(self.settings, order.intended.from_token)
         allowed = await self.chain.allowance(token, wallet, self.settings.router)
-        leg: Leg = "swap" if allowed >= order.intended.spend else "approval"
+        leg = "swap" if allowed >= order.intended.spend else "approval"
         price = int(await self.chain.gas_price() * OVER_MARKET)
         if (purse := await self.chain.balance(wallet)) < (gas := GAS[leg] * price):
-            reason = f"the wallet has {Units(purse).amount(18):.6f} {NATIVE}, gas may take {Units(gas).amount(18):.6f}"
+            reason = f"the wallet has {Units(purse).amount(18):.6f} BNB, gas may take {Units(gas).amount(18):.6f}"
             return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
         return await self._sign(order, leg, wallet, nonce, price, anchor)
 
@@ -184,9 +185,7 @@ class Pursuit:
         sent = self._waits.setdefault(latest.hash, _Wait(trio.current_time(), head.number))
         if latest.raw and trio.current_time() - sent.since >= self.settings.replace_seconds:
             price = int(latest.gas_price * BIDDING) + 1
-            self._waits[latest.hash] = _Wait(
-                trio.current_time(), head.number
-            )  # whatever comes of it: not at once again
+            self._waits[latest.hash] = _Wait(trio.current_time(), head.number)  # not again at once
             found = await self._sign(order, latest.leg, status.address, latest.nonce, price, anchor)
             return found if isinstance(found, Signature) else None  # without it, the first one is still good
         return None
@@ -256,14 +255,11 @@ class Pursuit:
 
     # --- the wallet, for whoever promotes
 
-    async def holdings(self, tokens: Mapping[str, object]) -> dict[str, Units]:
+    async def holdings(self, tokens: Iterable[str]) -> dict[str, Units]:
         """What the wallet holds of USDT, of the chain's coin and of `tokens`, now. Raises Unanswered, Unavailable."""
         wallet = (await self._known()).address
         found = {NATIVE: Units(await self.chain.balance(wallet)), USDT: Units(await self._balance(USDT, wallet))}
-        for token in tokens:
-            if token != NATIVE:
-                found[token] = Units(await self._balance(token, wallet))
-        return found
+        return found | {token: Units(await self._balance(token, wallet)) for token in tokens}
 
 
 def _seconds(block: Block) -> int:

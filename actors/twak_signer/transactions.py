@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from actors.executor.live import OpenOrder
+from actors.executor.live import USDT, OpenOrder
 from protocol.events import Leg
 from protocol.settings import ChainSettings
 from protocol.signing import Transaction
@@ -20,7 +20,7 @@ GAS: Final[dict[Leg, int]] = {"approval": 100_000, "swap": 400_000}  # limits; w
 
 def address_of(settings: ChainSettings, token: str) -> str:
     """The contract of a token that is traded."""
-    return (settings.usdt if token == "USDT" else settings.tokens[token]).address
+    return (settings.usdt if token == USDT else settings.tokens[token]).address
 
 
 def intent_of(order: OpenOrder, leg: Leg) -> str:
