@@ -14,10 +14,9 @@ from attrs import Factory, frozen
 
 from protocol.market import Candle, Gap, Reading, Tick
 from protocol.money import Units
-from protocol.orders import Order, Quote, Side
+from protocol.orders import Order, Phase, Quote, Side
 from protocol.settings import AgentConfig
 
-Phase = Literal["paper", "live"]
 Breach = Literal["daily", "max"]
 Status = Literal["PAPER", "ELIGIBLE", "LIVE", "DEMOTED"]
 EntryType = Literal[

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from protocol.events import Phase, Status
+from protocol.events import Status
+from protocol.orders import Phase
 
 Trigger = Literal[
     "criteria_met",  # all three criteria of the evaluation hold

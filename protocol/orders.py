@@ -6,18 +6,19 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen
 
 Side = Literal["buy", "sell"]
+Phase = Literal["paper", "live"]
 
 
 @frozen
 class Order:
     """What the strategy wants. `size_usdt` is what it means to spend (buy) or the position's worth at the last close
     (sell); `qty` is base units: exact for a sell, None for a buy, where the fill decides it. Entries are buys, exits
-    sells."""
+    sells. `phase` is the book that it is for."""
 
     ref: str
     pair: str
@@ -25,6 +26,7 @@ class Order:
     size_usdt: Decimal
     qty: Decimal | None
     reason: str
+    phase: Phase = "paper"
 
 
 @frozen
@@ -50,6 +52,16 @@ class Quote:
     reference_price: Decimal | None = None
     reference_age_seconds: Decimal | None = None
     divergence_fraction: Decimal | None = None
+
+
+def live_tag(order: Order) -> tuple[str, ...]:
+    """What marks the entries on a live order among their tags; those of paper go without."""
+    return ("live",) if order.phase == "live" else ()
+
+
+def live_data(order: Order) -> dict[str, Any]:
+    """The same among their data."""
+    return {"phase": "live"} if order.phase == "live" else {}
 
 
 def entry_ref(order: Order, at: datetime) -> str:

@@ -17,11 +17,11 @@ from protocol.events import (
     LiveOpened,
     Marked,
     OrderPlaced,
-    Phase,
     Snapshot,
     Trade,
 )
 from protocol.money import ZERO, booked
+from protocol.orders import Phase
 
 
 @frozen

@@ -1,7 +1,7 @@
-"""Moves into and out of LIVE: what a person's act or a breach of the live book leads to. Pure; nothing is armed yet,
-so nobody calls these but the tests and the docs.
+"""Moves into and out of LIVE: what a person's act or a breach of the live book leads to. Pure.
 
-Each returns the rows of one transaction, in their order: the cause first, its echo as a `status_change` last.
+Each returns the rows of one transaction, in their order: the cause first, then its echo as a `status_change`; that what
+is held shall be sold comes last.
 """
 
 from __future__ import annotations
@@ -10,20 +10,82 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from attrs import frozen
+
 from actors.risk_engine.evaluation import evaluate
 from actors.risk_engine.rules import lifted_rows, status_rows
 from actors.risk_engine.state import RiskState
 from protocol.errors import Refusal
-from protocol.events import Breach, Demotion, JournalEntry, Marked, Promotion, Row
+from protocol.events import Breach, Demotion, Flattening, JournalEntry, LiveOpened, Promotion, Row, Trade
 from protocol.lifecycle import Trigger, move
-from protocol.money import PCT, booked, pct, usdt
+from protocol.money import PCT, Units, booked, pct, usdt
 from protocol.orders import named
 from protocol.times import next_midnight, to_wire
 
 
-def promote(state: RiskState, at: datetime, equity: Decimal, *, force: bool = False) -> tuple[Row, ...] | Refusal:
-    """A person lets the agent trade for real, with a live book of `equity` USDT. Before the record is there only by
-    `force`; while a demotion's lock holds, not at all."""
+@frozen
+class Promote:
+    """A person lets the agent trade for real. The wallet has `units`, of which `cash` are USDT; with what the live book
+    still holds that is worth `equity`. `promise` says what the way of signing holds, for the journal."""
+
+    cash: Decimal
+    equity: Decimal
+    units: dict[str, Units]
+    promise: str
+    force: bool = False
+
+
+@frozen
+class Demote:
+    """A person takes the agent out of LIVE, and what a kill switch has stranded out of the live book."""
+
+    reason: str
+
+
+@frozen
+class Killed:
+    """The signer was told to refuse everything."""
+
+    at: str
+    reason: str
+
+
+@frozen
+class Restored:
+    """A person has let the signer sign again, which was killed at `killed_at`."""
+
+    killed_at: str
+
+
+@frozen
+class Reapprove:
+    """A person lifts the lock of exactly that max-drawdown demotion. Promotes nothing."""
+
+    demotion: str
+    reason: str
+
+
+Act = Promote | Demote | Killed | Restored | Reapprove
+
+
+def acted(state: RiskState, act: Act, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
+    """What a person's act leads to. `flat` says that the live book holds nothing."""
+    match act:
+        case Promote():
+            return promote(state, at, act)
+        case Demote():
+            return demote_by_hand(state, act.reason, at, flat=flat)
+        case Killed():
+            return kill(state, act, at)
+        case Restored():
+            return restore(act, at)
+        case Reapprove():
+            return reapprove(state, act.demotion, act.reason, at)
+
+
+def promotable(state: RiskState, *, force: bool) -> Refusal | None:
+    """Why nobody can promote the agent now. Before its record is there only `force` can; while a demotion's lock holds,
+    nobody."""
     if state.lock is not None:
         lock = state.lock
         wait = f"until {to_wire(lock.until)}" if lock.until else f"until a person re-approves {lock.demotion}"
@@ -35,12 +97,28 @@ def promote(state: RiskState, at: datetime, equity: Decimal, *, force: bool = Fa
         found = evaluate(state)
         missed = ", ".join(objective.rule for objective in found.objectives if not objective.met) or found.state
         return Refusal("NOT_ELIGIBLE", f"the record has not earned it yet ({missed}); force promotes all the same")
-    ref = named("jrn", at, "promotion")
-    how = "by force, before its record was there" if force and state.status != "ELIGIBLE" else "on its record"
-    text = f"Promoted to live {how}, with {usdt(equity)}. From here on real money moves."
-    entry = JournalEntry(at, ref, "PROMOTION", ("live",), text, {"force": force, "equity": equity})
+    return None
+
+
+def promote(state: RiskState, at: datetime, act: Promote) -> tuple[Row, ...] | Refusal:
+    if (no := promotable(state, force=act.force)) is not None:
+        return no
+    ref = named("jrn", at, "promotion", str(state.changes))
+    trigger: Trigger = "promoted_by_force" if act.force else "promoted"
+    how = "by force, before its record was there" if act.force and state.status != "ELIGIBLE" else "on its record"
+    text = f"Promoted to live {how}, with {usdt(act.equity)}. From here on real money moves. {act.promise}"
+    data = {"force": act.force, "equity": act.equity, "cash": act.cash, "units": dict(act.units)}
+    entry = JournalEntry(at, ref, "PROMOTION", ("live",), text, data)
     change, event = status_rows(state, trigger, at, f"a person promoted the agent {how}")
-    return (entry, change, Marked(at, equity, {}, "live"), Promotion(at, None, ref), event)
+    opened = LiveOpened(at, act.cash, act.equity, act.units)
+    return (entry, change, opened, Promotion(at, None, ref), event)
+
+
+def proven(state: RiskState, trade: Trade) -> tuple[Row, ...]:
+    """The promotion is told once more, with the hash of the first trade that confirmed since."""
+    if state.unproven is None or trade.phase != "live":
+        return ()
+    return (Promotion(trade.ts, trade.tx_hash, state.unproven),)
 
 
 def demote_on_breach(state: RiskState, at: datetime) -> tuple[Row, ...]:
@@ -79,21 +157,30 @@ def _demoted(
         change,
         Demotion(at, rule, breach, until, ref),
         event,
+        Flattening(at, f"{rule} was breached"),
     )
 
 
-def demote_by_hand(state: RiskState, reason: str, at: datetime) -> tuple[Row, ...] | Refusal:
-    """A person takes the agent out of LIVE. No lock follows, and no `demotion` event."""
-    if state.status != "LIVE":
-        return Refusal("NOT_LIVE", f"the agent is {state.status}")
-    return status_rows(state, "demoted", at, f"a person demoted the agent: {reason}")
+def demote_by_hand(state: RiskState, reason: str, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
+    """A person takes the agent out of LIVE. No lock follows, and no `demotion` event. Out of LIVE it sells what is
+    still held all the same."""
+    if state.status != "LIVE" and flat:
+        return Refusal("NOT_LIVE", f"the agent is {state.status}, and the live book holds nothing")
+    rows = status_rows(state, "demoted", at, f"a person demoted the agent: {reason}")
+    return (*rows, Flattening(at, f"a person demoted the agent: {reason}"))
 
 
-def kill(state: RiskState, at: datetime) -> tuple[Row, ...]:
+def kill(state: RiskState, act: Killed, at: datetime) -> tuple[Row, ...]:
     """The signer was told to refuse everything. A live agent goes back to paper; what it holds it cannot sell."""
-    text = "Kill switch: the signer refuses everything until it is restored. Nothing was sold."
-    entry = JournalEntry(at, named("jrn", at, "kill"), "KILL", ("signer",), text, {})
+    text = f"Kill switch ({act.reason}): the signer refuses everything until it is restored. Nothing was sold."
+    data = {"killed_at": act.at, "reason": act.reason}
+    entry = JournalEntry(at, named("jrn", at, "kill", act.at), "KILL", ("signer",), text, data)
     return (entry, *status_rows(state, "killed", at, "the kill switch was used"))
+
+
+def restore(act: Restored, at: datetime) -> tuple[Row, ...]:
+    text = "The signer signs again: a person has restored it. The agent stays what it is until it is promoted."
+    return (JournalEntry(at, named("jrn", at, "restore", act.killed_at), "RESTORE", ("signer",), text, {}),)
 
 
 def reapprove(state: RiskState, demotion: str, reason: str, at: datetime) -> tuple[Row, ...] | Refusal:

@@ -16,7 +16,7 @@ from protocol.errors import Refusal
 from protocol.events import Breach, JournalEntry, LockLifted, RiskVeto, Row, RunFailed, RunStarted, StatusChange
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, ZERO, booked, pct, usdt
-from protocol.orders import Order, entry_ref, named
+from protocol.orders import Order, entry_ref, live_data, live_tag, named
 from protocol.times import next_midnight, to_wire
 
 # --- before an entry
@@ -171,9 +171,9 @@ def veto_rows(refusal: Refusal, order: Order, at: datetime) -> tuple[Row, ...]:
     ref = entry_ref(order, at)
     text = f"Vetoed {order.pair} {order.side} of {usdt(order.size_usdt)}: {refusal.reason}."
     data = {"rule": refusal.rule, "order_ref": order.ref, "pair": order.pair, "side": order.side,
-            "size": order.size_usdt, **refusal.data}  # fmt: skip
+            "size": order.size_usdt, **refusal.data, **live_data(order)}  # fmt: skip
     return (
-        JournalEntry(at, ref, "RISK_VETO", (refusal.rule, order.pair), text, data),
+        JournalEntry(at, ref, "RISK_VETO", (refusal.rule, order.pair, *live_tag(order)), text, data),
         RiskVeto(at, refusal.rule, refusal.reason, order.ref, order.pair, order.side, order.size_usdt, ref),
     )
 
@@ -245,7 +245,7 @@ def status_rows(state: RiskState, trigger: Trigger, at: datetime, why: str = "")
     reason = why or _why(state, trigger)
     text = f"Status {state.status} -> {to}: {reason}."
     data: dict[str, Any] = {"from": state.status, "to": to, "trigger": trigger}
-    ref = named("jrn", at, "status", state.status, to)
+    ref = named("jrn", at, "status", state.status, to, str(state.changes))
     return (
         JournalEntry(at, ref, "STATUS_CHANGE", (state.status, to), text, data),
         StatusChange(at, state.status, to, reason),

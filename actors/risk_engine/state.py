@@ -14,9 +14,10 @@ from protocol.events import (
     Breach,
     ConfigAdopted,
     Demotion,
+    LiveOpened,
     LockLifted,
     Marked,
-    Phase,
+    Promotion,
     RunFailed,
     RunStarted,
     Status,
@@ -24,6 +25,7 @@ from protocol.events import (
     Trade,
 )
 from protocol.money import PCT, ZERO, booked
+from protocol.orders import Phase
 from protocol.settings import AgentConfig, RiskConfig
 from protocol.times import next_midnight
 
@@ -131,6 +133,8 @@ class RiskState:
     run: Run = field(default=Run(0, _NEVER))
     blocked: Block | None = None  # since the last run that failed
     lock: Lock | None = None
+    unproven: str | None = None  # the promotion whose first trade has not confirmed yet
+    changes: int = 0  # of the status, so far: what tells the ids of two at one time apart
 
     @property
     def settings(self) -> AgentConfig:
@@ -162,7 +166,9 @@ def drawdown(peak: Decimal, equity: Decimal) -> Decimal:
     return (peak - equity) / peak if equity < peak else ZERO
 
 
-FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Demotion, LockLifted)
+FOLDED = (
+    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion, Demotion, LockLifted, LiveOpened
+)  # fmt: skip
 
 
 def evolve(state: RiskState, row: Any) -> RiskState:
@@ -183,7 +189,12 @@ def evolve(state: RiskState, row: Any) -> RiskState:
             blocked = Block(row.until, row.measured, row.limit)
             return changed(state, run=changed(state.run, failed=True), blocked=blocked)
         case StatusChange():
-            return changed(state, status=row.to)
+            unproven = state.unproven if row.to == "LIVE" else None
+            return changed(state, status=row.to, unproven=unproven, changes=state.changes + 1)
+        case Promotion():
+            return changed(state, unproven=None if row.tx_hash else row.journal_ref)
+        case LiveOpened():
+            return changed(state, live=_opened(state.live, row))
         case Demotion():
             return changed(state, lock=Lock(row.rule, row.breach, row.locked_until, row.journal_ref))
         case LockLifted():
@@ -207,7 +218,19 @@ def _marked(state: RiskState, mark: Marked) -> RiskState:
     # What was measured under another config is measured again.
     paper = measured(state.paper, mark, risk, same_config=state.marked_at > state.run.started_at)
     return RiskState(
-        state.status, state.version, state.config, mark.ts, paper, live, state.run, state.blocked, state.lock
+        state.status, state.version, state.config, mark.ts, paper, live, state.run, state.blocked, state.lock,
+        state.unproven, state.changes,
+    )  # fmt: skip
+
+
+def _opened(gauge: Gauge | None, row: LiveOpened) -> Gauge:
+    """The live book at a promotion. What was paid in or taken out since it was open last moves all that its drawdowns
+    are measured from: it is neither a gain nor a loss."""
+    if gauge is None:
+        return Gauge.opened(row.equity, row.ts.date())
+    by = row.equity - gauge.equity
+    return changed(
+        gauge, equity=row.equity, peak=gauge.peak + by, risk_peak=gauge.risk_peak + by, opening=gauge.opening + by
     )
 
 
