@@ -11,7 +11,7 @@ from attrs import frozen
 
 from actors.broadcaster.actor import Broadcaster
 from actors.broadcaster.board import Board
-from actors.executor.actor import Executor
+from actors.executor.actor import Dealing, Executor
 from actors.journal.actor import Journal
 from actors.journal.store import LogReader
 from actors.market_feed.actor import MarketFeed
@@ -20,7 +20,7 @@ from actors.quote_verifier.actor import QuoteVerifier
 from actors.risk_engine.actor import RiskEngine
 from actors.strategist.actor import Founding, Strategist
 from actors.tower import Desk, Floor
-from actors.twak_signer.actor import TwakSigner
+from actors.twak_signer.actor import Armed, TwakSigner
 
 
 @frozen
@@ -38,6 +38,7 @@ class House:
     reader: LogReader
     reading: Blocking
     vfs: str | None = None
+    armed: Armed | None = None  # what live orders go by
 
 
 def floors(house: House) -> list[Floor]:
@@ -66,6 +67,26 @@ def floors(house: House) -> list[Floor]:
             broadcaster=desk.address("Broadcaster"),
         )
 
+    def signer(desk: Desk) -> TwakSigner:
+        return TwakSigner(
+            house.armed,
+            journal=desk.address("Journal"),
+            strategist=desk.address("Strategist"),
+            broadcaster=desk.address("Broadcaster"),
+        )
+
+    def executor(desk: Desk) -> Executor:
+        dealing = None
+        if house.armed is not None:
+            dealing = Dealing(
+                quotes=desk.address("QuoteVerifier"),
+                signer=desk.address("TwakSigner"),
+                strategist=desk.address("Strategist"),
+                broadcaster=desk.address("Broadcaster"),
+                decimals=house.armed.decimals,
+            )
+        return Executor(desk.address("Journal"), desk.address("RiskEngine"), dealing)
+
     return [
         Floor(
             "Journal",
@@ -73,8 +94,8 @@ def floors(house: House) -> list[Floor]:
         ),
         Floor("QuoteVerifier", lambda desk: QuoteVerifier(desk.address("Journal"))),
         Floor("RiskEngine", lambda desk: RiskEngine(desk.address("Journal"))),
-        Floor("TwakSigner", lambda _: TwakSigner()),
-        Floor("Executor", lambda desk: Executor(desk.address("Journal"), desk.address("RiskEngine"))),
+        Floor("TwakSigner", signer),
+        Floor("Executor", executor),
         Floor("Strategist", strategist),
         Floor("MarketFeed", market_feed),
         Floor("Broadcaster", lambda _: Broadcaster(house.board, house.reader, house.reading), capacity=1024),

@@ -8,16 +8,21 @@ from typing import Any
 from attrs import frozen
 
 from actors.executor.book import Book
+from actors.executor.live import Live, OpenOrder
+from actors.executor.order_life import Sighting
 from actors.journal.chain import Sealed
 from actors.journal.store import Checkpoint
+from actors.risk_engine.moves import Act
 from actors.risk_engine.state import RiskState
 from actors.tower import Ask
 from actors.turn import Turn
+from actors.twak_signer.inspection import Inspection
 from protocol.errors import Outage, Outside, Refusal
-from protocol.events import EntryType, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
+from protocol.events import EntryType, Intended, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
 from protocol.market import Round, Tick
 from protocol.orders import Order, Quote, named
 from protocol.settings import AgentConfig
+from protocol.signing import Anchor, Revoked
 
 # --- to the Journal
 
@@ -65,6 +70,11 @@ class SaveCheckpoint(Ask[None]):
 
     turn: Turn
     states: dict[str, Any]
+
+
+@frozen
+class ReadAnchor(Ask[Anchor]):
+    """How far the log reaches on the disk: what the guard is shown with each request."""
 
 
 @frozen
@@ -121,16 +131,35 @@ class Judge(Ask[Refusal | None]):
 
 
 @frozen
-class Assess(Ask[RiskState]):
-    """A round's trades and its mark: does a limit break, does the status change? Answered with the state after."""
+class Assessed:
+    """What an assessment led to: the rows that the RiskEngine has journaled, and the state after them."""
+
+    risk: RiskState
+    rows: tuple[Row, ...]
+
+
+@frozen
+class Assess(Ask[Assessed]):
+    """A round's trades and its marks, or a live trade between two rounds: does a limit break, does the status
+    change?"""
 
     turn: Turn
     rows: tuple[Row, ...]
 
 
 @frozen
-class Execute(Ask[Refusal | Trade | OrderPlaced]):
-    """Fill a judged order at its verified quote, or have it wait for the next open."""
+class ApplyAct(Ask[Refusal | tuple[Row, ...]]):
+    """A person's act. The RiskEngine has journaled what it is answered with. `flat`: the live book holds nothing."""
+
+    turn: Turn
+    act: Act
+    at: datetime
+    flat: bool
+
+
+@frozen
+class Execute(Ask[Refusal | Trade | OrderPlaced | Intended]):
+    """Fill a judged order at its verified quote, have it wait for the next open, or, live, intend it."""
 
     turn: Turn
     order: Order
@@ -149,16 +178,54 @@ class FillPlaced(Ask[Refusal | Trade]):
 
 
 @frozen
-class CloseRound(Ask[Book]):
-    """Mark the book to the round's prices, have it assessed, take a snapshot when one is due."""
+class Books:
+    """The two books: paper's, and the live side with its open orders. `rows` are what led to them in this message, so
+    that the Strategist remembers what a refold of the log would."""
+
+    paper: Book
+    live: Live
+    rows: tuple[Row, ...] = ()
+
+
+@frozen
+class CloseRound(Ask[Books]):
+    """Mark the books to the round's prices, have them assessed, take a snapshot when one is due."""
 
     turn: Turn
     round: Round
 
 
 @frozen
-class ReadBook(Ask[Book]):
+class ReadBooks(Ask[Books]):
     pass
+
+
+@frozen
+class Hear(Ask[Books]):
+    """Rows of this turn that another floor has journaled, and that the books follow from."""
+
+    turn: Turn
+    rows: tuple[Row, ...]
+
+
+@frozen
+class Learn(Ask[Books]):
+    """What was seen of an open order becomes what the log says of it."""
+
+    turn: Turn
+    seen: Sighting
+    at: datetime
+
+
+@frozen
+class SellOut(Ask[Books]):
+    """Intend to sell, at these prices, what the live book holds, because everything is to be sold. `now` is the time by
+    the chain's clock."""
+
+    turn: Turn
+    prices: dict[str, Tick]
+    now: datetime
+    at: datetime
 
 
 @frozen
@@ -176,12 +243,44 @@ class Capture(Ask[Any]):
     """The floor's settled state as plain data, for a checkpoint; asked between turns."""
 
 
-@frozen
-class Sign(Ask[Refusal]):
-    """Sign and send an order. In paper nothing is armed."""
+# --- to the TwakSigner
 
-    turn: Turn
-    order: Order
+
+@frozen
+class LookAfter(Ask[Sighting | Outage | None]):
+    """Do what is to be done for this order now, and say what was seen of it; None where that is nothing new."""
+
+    order: OpenOrder
+    anchor: Anchor
+
+
+@frozen
+class Observed:
+    """Prices, and the chain's time that they are of."""
+
+    prices: dict[str, Tick]
+    now: datetime
+
+
+@frozen
+class Observe(Ask[Observed | Outage]):
+    """What the pools of these pairs say now, and the independent prices beside them."""
+
+    pairs: tuple[str, ...]
+
+
+@frozen
+class Inspect(Ask[Inspection | Outage]):
+    """Everything outside that a promotion depends on, looked at now."""
+
+    pairs: tuple[str, ...]
+
+
+@frozen
+class RevokeSigning(Ask[Revoked | Refusal | Outage]):
+    """The kill switch: the guard refuses everything from now on."""
+
+    reason: str
 
 
 # --- to the Strategist
@@ -214,6 +313,35 @@ class ChangeConfig(Ask[Outage | Refusal | int]):
     config: AgentConfig
     text: str
     expected: int
+
+
+@frozen
+class Seen:
+    """Told by the Executor: something was seen of an open order."""
+
+    seen: Sighting
+
+
+@frozen
+class PricesForSale:
+    """Told by the Executor: what is to be sold can be sold at these prices."""
+
+    observed: Observed
+
+
+@frozen
+class ChangeStatus(Ask[Outage | Refusal | None]):
+    """A person's act, or what the guard tells of one."""
+
+    act: Act
+
+
+@frozen
+class SigningChanged:
+    """Told by the TwakSigner: the guard was killed (at this time, for this reason), or restored (None)."""
+
+    killed_at: str | None
+    reason: str
 
 
 @frozen

@@ -316,7 +316,8 @@ class GivenUp:
 
 @frozen
 class Frozen:
-    """Something has moved that should not have: no live order is begun until a person demotes or promotes anew."""
+    """Nothing is begun or sold any more, until a person demotes or promotes anew: the signer was revoked, or something
+    has moved that should not have."""
 
     kind: ClassVar[str] = "frozen"
     ts: datetime

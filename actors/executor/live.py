@@ -110,9 +110,9 @@ def evolve(live: Live, row: Any) -> Live:
         case Trade(phase="live"):
             return _ended(live, row.order_ref)
         case Flattening():
-            return changed(live, flattening=row.reason)
+            return changed(live, flattening=None if live.flat else row.reason, frozen=None)
         case Frozen():
-            return changed(live, frozen=row.reason)
+            return changed(live, frozen=row.reason, flattening=None)
         case _:
             return live
 

@@ -19,7 +19,7 @@ from protocol.market import Tick
 from protocol.money import BPS, PCT, ZERO, Units, booked, booked_down, pct, price, usdt
 from protocol.orders import Order, Quote, entry_ref, named
 from protocol.settings import AgentConfig
-from protocol.times import EPOCH
+from protocol.times import EPOCH, to_wire
 
 UINT256_DIGITS: Final = 78
 Decimals = Mapping[str, int]  # of each token, by symbol
@@ -30,10 +30,18 @@ def base_of(pair: str) -> str:
 
 
 def intend(
-    order: Order, quote: Quote, live: Live, config: AgentConfig, decimals: Decimals, purpose: Purpose, at: datetime
+    order: Order,
+    quote: Quote,
+    live: Live,
+    config: AgentConfig,
+    decimals: Decimals,
+    purpose: Purpose,
+    at: datetime,
+    seen_at: datetime,
 ) -> Intended | Refusal:
-    """A judged order as exact amounts: what is sold is all that the wallet is known to hold. A Refusal where the quote
-    does not carry it any more, or there is nothing to spend."""
+    """A judged order as exact amounts: what is sold is all that the wallet is known to hold. `seen_at` is when the
+    quote was seen, by the chain's clock. A Refusal where the quote does not carry it any more, or there is nothing to
+    spend."""
     if stale := recheck(order, quote, at):
         return stale
     base = base_of(order.pair)
@@ -50,15 +58,16 @@ def intend(
         paid = spend.amount(decimals[from_token])
         promised = paid / quote.price if buying else paid * quote.price
         least = Units.of(promised * kept, decimals[to_token])
-    deadline = int((quote.verified_at - EPOCH).total_seconds()) + config.live.deadline_seconds
+    deadline = int((seen_at - EPOCH).total_seconds()) + config.live.deadline_seconds
     return Intended(at, order, quote, purpose, from_token, to_token, spend, least, deadline)
 
 
-def way_out(pair: str, live: Live, tick: Tick, reason: str, at: datetime) -> Order:
-    """Sell all of a pair that the live book holds, because everything is to be sold."""
+def way_out(pair: str, live: Live, tick: Tick, reason: str, seen_at: datetime, at: datetime) -> Order:
+    """Sell all of a pair that the live book holds, because everything is to be sold. Two tries at one log time are told
+    apart by when the chain was seen."""
     held = live.book.positions[pair]
     worth = booked(held.qty * tick.candle.close)
-    return Order(named("ord", at, pair, "flatten"), pair, "sell", worth, held.qty, reason)
+    return Order(named("ord", at, pair, "flatten", to_wire(seen_at)), pair, "sell", worth, held.qty, reason, "live")
 
 
 def traded(intended: Intended, mined: Mined, live: Live, config: AgentConfig, decimals: Decimals) -> Trade:

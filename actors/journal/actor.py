@@ -25,6 +25,7 @@ from actors.messages import (
     Committed,
     Flush,
     OutageChanged,
+    ReadAnchor,
     ReadCheckpoint,
     ReadHealth,
     ReadIncarnation,
@@ -38,6 +39,7 @@ from actors.turn import Turn
 from protocol.codec import decode_row
 from protocol.errors import Outage
 from protocol.events import Row
+from protocol.signing import Anchor
 
 log = logging.getLogger("forestay.journal")
 T = TypeVar("T")
@@ -53,6 +55,7 @@ class Journal(Actor):
         self, path: Path, log_id: str, blocking: Blocking, broadcaster: Address, *, vfs: str | None = None
     ) -> None:
         self._open: Callable[[], LogStore] = lambda: LogStore(path, log_id=log_id, vfs=vfs)
+        self._log_id = log_id
         self._blocking = blocking
         self._broadcaster = broadcaster
         self._store: LogStore
@@ -104,6 +107,8 @@ class Journal(Actor):
                 return None
             case ReadHealth():
                 return self._outage
+            case ReadAnchor():
+                return Anchor(self._log_id, self._store.head.row, self._store.head.hash.hex())
             case Flush():
                 return await self._flushed()
             case _:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from actors.messages import AdoptConfig, Append, Assess, Capture, Judge
+from actors.messages import AdoptConfig, Append, ApplyAct, Assess, Assessed, Capture, Judge
 from actors.restoring import restored
+from actors.risk_engine.moves import acted, demote_on_breach, proven
 from actors.risk_engine.rules import assess, config_rows, judge, veto_rows
 from actors.risk_engine.state import FOLDED, RiskState, evolve, traded
 from actors.tower import Actor, Address
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
 from protocol.errors import Refusal
-from protocol.events import ConfigAdopted, Row
+from protocol.events import ConfigAdopted, Marked, Row, Trade
 
 FLOOR = "RiskEngine"
 
@@ -41,6 +42,8 @@ class RiskEngine(Actor):
                 return self._judge(message)
             case Assess():
                 return self._assess(message)
+            case ApplyAct():
+                return self._apply(message)
             case AdoptConfig():
                 return self._adopt(message)
             case Capture():
@@ -55,12 +58,23 @@ class RiskEngine(Actor):
             self._append(asked.turn, veto_rows(refusal, asked.order, asked.at))
         return refusal
 
-    def _assess(self, asked: Assess) -> RiskState:
+    def _assess(self, asked: Assess) -> Assessed:
+        """The paper book's mark is looked at as in every round; then the live one's, and what was traded live."""
         self._state.begin(asked.turn)
-        before = self._state.now
+        before, told, at = self._state.now, list[Row](), asked.rows[-1].ts
         self._fold(asked.rows)
-        self._append(asked.turn, assess(before, self._state.now, asked.rows[-1].ts))
-        return self._state.now
+        if any(isinstance(row, Marked) for row in asked.rows):
+            told += self._append(asked.turn, assess(before, self._state.now, at))
+            told += self._append(asked.turn, demote_on_breach(self._state.now, at))
+        for row in asked.rows:
+            if isinstance(row, Trade):
+                told += self._append(asked.turn, proven(self._state.now, row))
+        return Assessed(self._state.now, tuple(told))
+
+    def _apply(self, asked: ApplyAct) -> Refusal | tuple[Row, ...]:
+        self._state.begin(asked.turn)
+        rows = acted(self._state.now, asked.act, asked.at, flat=asked.flat)
+        return rows if isinstance(rows, Refusal) else self._append(asked.turn, rows)
 
     def _adopt(self, asked: AdoptConfig) -> None:
         """A lost eligibility is explained by the record of the config that is left."""
@@ -71,11 +85,12 @@ class RiskEngine(Actor):
         basis = self._state.now if asked.version == 1 else before
         self._append(asked.turn, config_rows(basis, asked.version, asked.at))
 
-    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> None:
+    def _append(self, turn: Turn, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Journal what was decided here, and remember it."""
         if rows:
             self._journal.tell(Append(turn, rows))
             self._fold(rows)
+        return rows
 
     def _fold(self, rows: Iterable[Row]) -> None:
         for row in rows:

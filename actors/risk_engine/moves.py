@@ -16,7 +16,7 @@ from actors.risk_engine.evaluation import evaluate
 from actors.risk_engine.rules import lifted_rows, status_rows
 from actors.risk_engine.state import RiskState
 from protocol.errors import Refusal
-from protocol.events import Breach, Demotion, Flattening, JournalEntry, LiveOpened, Promotion, Row, Trade
+from protocol.events import Breach, Demotion, Flattening, Frozen, JournalEntry, LiveOpened, Promotion, Row, Trade
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, Units, booked, pct, usdt
 from protocol.orders import named
@@ -175,7 +175,8 @@ def kill(state: RiskState, act: Killed, at: datetime) -> tuple[Row, ...]:
     text = f"Kill switch ({act.reason}): the signer refuses everything until it is restored. Nothing was sold."
     data = {"killed_at": act.at, "reason": act.reason}
     entry = JournalEntry(at, named("jrn", at, "kill", act.at), "KILL", ("signer",), text, data)
-    return (entry, *status_rows(state, "killed", at, "the kill switch was used"))
+    change = status_rows(state, "killed", at, "the kill switch was used")
+    return (entry, *change, Frozen(at, f"the signer was revoked at {act.at}"))
 
 
 def restore(act: Restored, at: datetime) -> tuple[Row, ...]:

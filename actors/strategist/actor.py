@@ -7,6 +7,7 @@ tower needs a lock, and a turn that dies midway leaves nothing behind.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -15,29 +16,38 @@ import trio
 from attrs import define, field
 from attrs import evolve as changed
 
-from actors.executor.book import Book
 from actors.journal.store import LAYOUT
 from actors.messages import (
     AdoptConfig,
     Append,
+    ApplyAct,
+    Books,
     Capture,
     ChangeConfig,
+    ChangeStatus,
     CloseRound,
     ConductRound,
     Execute,
     FillPlaced,
+    Hear,
     Judge,
+    Learn,
     Note,
-    ReadBook,
+    PricesForSale,
+    ReadBooks,
     ReadCursor,
     ReadIncarnation,
     SaveCheckpoint,
+    Seen,
+    SellOut,
     Settle,
+    SigningChanged,
     SkipRound,
     TellNotes,
     Verify,
 )
 from actors.restoring import restored
+from actors.risk_engine.moves import Act, Killed, Restored
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address
@@ -86,7 +96,7 @@ class Strategist(Actor):
         self._executor = executor
         self._incarnation: object  # the Journal's
         self._memory: Memory
-        self._book: Book
+        self._books: Books
         self._rounds = 0  # since the last checkpoint
 
     async def restore(self) -> None:
@@ -106,7 +116,7 @@ class Strategist(Actor):
             await trio.sleep(OUTAGE_SECONDS)
         while await self._tell_notes():
             await trio.sleep(OUTAGE_SECONDS)
-        self._book = await self._executor.ask(ReadBook())
+        self._books = await self._executor.ask(ReadBooks())
 
     async def receive(self, message: Any) -> Any:
         match message:
@@ -118,6 +128,15 @@ class Strategist(Actor):
                 return await self._skip(message.round, "crash", message.reason)
             case ChangeConfig():
                 return await self._change(message)
+            case ChangeStatus():
+                return await self._change_status(message.act)
+            case Seen():
+                return await self._follow(lambda turn, at: Learn(turn, message.seen, at))
+            case PricesForSale():
+                found = message.observed
+                return await self._follow(lambda turn, at: SellOut(turn, found.prices, found.now, at))
+            case SigningChanged():
+                return await self._signing_changed(message)
             case TellNotes():
                 return await self._tell_notes()
             case ReadCursor():
@@ -142,19 +161,26 @@ class Strategist(Actor):
         if round.ts <= memory.mind.ts:  # a market whose clock was set back; the log's never is
             return await self._skip(round, "market", f"the log's time is {to_wire(memory.mind.ts)} by now")
         memory.see(round)
-        conductor = Conductor(turn, round, memory.config, memory.views, self._book, memory.mind.outcomes)
+        books, mind = self._books, memory.mind
+        paper = Conductor(turn, round, memory.config, memory.views, books.paper, mind.outcomes)
+        await self._conduct(paper)
+        live = Conductor(turn, round, memory.config, memory.views, books.live.book, mind.live_outcomes)
+        if books.live.trading or live.outcomes:
+            await self._conduct(live)
+        books = await self._executor.ask(CloseRound(turn, round))
+        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series, round.before)
+        if outage := await self._settle(turn, last):
+            return outage
+        memory.mind = changed(memory.mind.after(last), outcomes=paper.outcomes, live_outcomes=live.outcomes)
+        self._books = books
+        await self._checkpoint(turn)
+        return None
+
+    async def _conduct(self, conductor: Conductor) -> None:
         steps, answer = conductor.steps(), None
         with suppress(StopIteration):
             while True:
                 answer = await self._carried(steps.send(answer))
-        book = await self._executor.ask(CloseRound(turn, round))
-        last = RoundSettled(round.ts, round.cursor, round.ticks, round.gaps, round.series, round.before)
-        if outage := await self._settle(turn, last):
-            return outage
-        memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
-        self._book = book
-        await self._checkpoint(turn)
-        return None
 
     async def _carried(self, step: Step) -> Any:
         """What the conductor wants of another floor; the floor's answer."""
@@ -215,6 +241,44 @@ class Strategist(Actor):
             return outage
         self._memory.adopt(adopted)
         return None
+
+    # --- live, between two rounds
+
+    async def _follow(self, about: Callable[[Turn, datetime], Learn | SellOut]) -> None:
+        """The Executor learns something of its live orders: a turn of its own. What an outage keeps from the log, is
+        seen again."""
+        turn, at = self._begin(), self._memory.mind.ts
+        books = await self._executor.ask(about(turn, at))
+        if books.rows and not await self._settle(turn):
+            self._remember(books)
+
+    async def _change_status(self, act: Act) -> Outage | Refusal | None:
+        if self._founding.life[-1].type == "STOPPED":
+            return Refusal("STOPPING", "the daemon is stopping")
+        turn, at = self._begin(), self._memory.mind.ts
+        rows = await self._risk.ask(ApplyAct(turn, act, at, self._books.live.flat))
+        if isinstance(rows, Refusal):
+            return rows
+        books = await self._executor.ask(Hear(turn, rows))
+        if outage := await self._settle(turn):
+            return outage
+        self._remember(books)
+        return None
+
+    def _remember(self, books: Books) -> None:
+        self._books = books
+        for row in books.rows:
+            self._memory.mind = self._memory.mind.after(row)
+
+    async def _signing_changed(self, told: SigningChanged) -> Outage | Refusal | None:
+        """What the log does not know of the guard yet."""
+        killed = self._memory.mind.killed
+        if told.killed_at == killed:
+            return None
+        if told.killed_at is not None:
+            return await self._change_status(Killed(told.killed_at, told.reason))
+        assert killed is not None, "or it would be the same"
+        return await self._change_status(Restored(killed))
 
     async def _tell_notes(self) -> Outage | None:
         """The log knows how many were told: a death before one was durable has it told again, one after it does not."""

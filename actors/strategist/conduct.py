@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from actors.executor.book import Book
@@ -20,10 +21,10 @@ from actors.strategist.outcomes import Outcomes, overdue, skipped, told
 from actors.strategist.signals import PairView, reason_to_enter, reason_to_leave, stand_aside, too_dear
 from actors.turn import Turn
 from protocol.errors import Refusal
-from protocol.events import Decided, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
+from protocol.events import Decided, Intended, JournalEntry, OrderPlaced, QuoteRejected, Row, Trade
 from protocol.market import Candle, Gap, Round
 from protocol.money import PCT, booked
-from protocol.orders import Order, entry_ref, named
+from protocol.orders import Order, Side, entry_ref, named
 from protocol.settings import AgentConfig
 from protocol.times import to_wire
 
@@ -43,7 +44,8 @@ def intent(pair: str, candle: Candle, view: PairView, config: AgentConfig, book:
 
 
 class Conductor:
-    """One round. The candles have been seen by the `views`; `book` and `outcomes` are as of the round before."""
+    """One round for one book. The candles have been seen by the `views`; `book` and `outcomes` are as of the round
+    before. What is told of the round itself is told with the paper book."""
 
     def __init__(
         self, turn: Turn, round: Round, config: AgentConfig, views: dict[str, PairView], book: Book, outcomes: Outcomes
@@ -61,11 +63,12 @@ class Conductor:
     def steps(self) -> Steps:
         """Orders that wait are filled at the opens; then, at the closes, the pairs are decided in name order. Marking
         the book is the carrier's next step."""
-        if self._round.gaps:
+        paper = self._book.phase == "paper"
+        if paper and self._round.gaps:
             yield from self._told(*(gap_entry(gap, self._at) for gap in self._round.gaps))
         if self.outcomes:
-            yield from self._told(*overdue(self.outcomes, self._at))
-        if self._book.placed:
+            yield from self._told(*overdue(self.outcomes, self._at, self._book.phase))
+        if paper and self._book.placed:
             yield from self._fills()
         for pair, tick in self._round.ticks.items():
             order = self._wish(pair, tick.candle)
@@ -88,9 +91,14 @@ class Conductor:
             return None
         if held := self._book.positions.get(pair):
             worth = self._now.worth(pair)
-            return Order(named("ord", self._at, pair, "sell"), pair, "sell", worth, held.qty, reason)
+            return self._order(pair, "sell", worth, held.qty, reason)
         size = booked(self._now.equity * self._config.strategy.spec.params.position_size_pct * PCT)
-        return Order(named("ord", self._at, pair, "buy"), pair, "buy", size, None, reason)
+        return self._order(pair, "buy", size, None, reason)
+
+    def _order(self, pair: str, side: Side, size: Decimal, qty: Decimal | None, reason: str) -> Order:
+        phase = self._book.phase
+        ref = named("ord", self._at, pair, side, *(("live",) if phase == "live" else ()))
+        return Order(ref, pair, side, size, qty, reason, phase)
 
     @property
     def _now(self) -> Book:
@@ -117,15 +125,15 @@ class Conductor:
             yield from self._told(*skipped(self.outcomes, order, no, at), quote)
             return
         # From here on the outcome is another than a repeated "no": what was only counted is told first.
-        yield from self._told(*told(self.outcomes, order.pair, at))
+        yield from self._told(*told(self.outcomes, order.pair, at, order.phase))
         veto = yield Judge(turn, order, self._now, at, tuple(self._trades))
         if veto is not None:
-            yield from self._told(Decided(at, order.pair, order.side, veto.rule, entry_ref(order, at)))
+            yield from self._told(Decided(at, order.pair, order.side, veto.rule, entry_ref(order, at), order.phase))
             return
         outcome = yield Execute(turn, order, quote, at)
         yield from self._outcome(order, outcome)
 
-    def _outcome(self, order: Order, outcome: Trade | OrderPlaced | Refusal) -> Steps:
+    def _outcome(self, order: Order, outcome: Trade | OrderPlaced | Intended | Refusal) -> Steps:
         """What the executor answered: it journals what it does, and a refusal is told here."""
         if isinstance(outcome, Refusal):
             yield from self._told(*skipped({}, order, outcome, self._at))
@@ -142,7 +150,7 @@ class Conductor:
     def _fold(self, row: Row) -> None:
         if isinstance(row, Trade):
             self._trades.append(row)
-        self.outcomes = repeated.evolve(self.outcomes, row)
+        self.outcomes = repeated.evolve(self.outcomes, row, self._book.phase)
         self._book = evolve_book(self._book, row)
 
 

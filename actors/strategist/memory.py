@@ -40,6 +40,8 @@ class Mind:
     config: AgentConfig | None = None
     cursor: Any = None
     outcomes: Outcomes = Factory(dict)
+    live_outcomes: Outcomes = Factory(dict)
+    killed: str | None = None  # when the guard was revoked, until it is restored
     notes: int = 0  # entries on the life of the process so far: what tells their ids apart
 
     def after(self, row: Row) -> Mind:
@@ -49,10 +51,17 @@ class Mind:
                 return changed(mind, version=row.version, config=row.config)
             case RoundSettled():
                 return changed(mind, cursor=row.cursor)
+            case JournalEntry(type="KILL"):
+                return changed(mind, killed=row.data["killed_at"])
+            case JournalEntry(type="RESTORE"):
+                return changed(mind, killed=None)
             case JournalEntry() if row.type in LIFE_OF_THE_PROCESS:
                 return changed(mind, notes=mind.notes + 1)
             case Decided() | Trade() | JournalEntry():
-                return changed(mind, outcomes=outcomes.evolve(mind.outcomes, row))
+                paper, live = mind.outcomes, mind.live_outcomes
+                return changed(
+                    mind, outcomes=outcomes.evolve(paper, row), live_outcomes=outcomes.evolve(live, row, "live")
+                )
             case _:
                 return mind
 

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from protocol.errors import Refusal
 from protocol.events import Decided, JournalEntry, Row, Trade
-from protocol.orders import Order, entry_ref, named
+from protocol.orders import Order, Phase, entry_ref, live_data, live_tag, named
 from protocol.times import to_wire
 
 
@@ -30,8 +30,10 @@ class Repeats:
 Outcomes = dict[str, Repeats]  # by pair
 
 
-def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
-    """Fold a row of the log."""
+def evolve(outcomes: Outcomes, row: Any, phase: Phase = "paper") -> Outcomes:
+    """Fold a row of the log; those of the other phase change nothing."""
+    if _phase(row) != phase:
+        return outcomes
     match row:
         case Decided(entry=None):
             old = outcomes[row.pair]
@@ -48,22 +50,27 @@ def evolve(outcomes: Outcomes, row: Any) -> Outcomes:
             return outcomes
 
 
+def _phase(row: Any) -> Phase:
+    return row.data.get("phase", "paper") if isinstance(row, JournalEntry) else getattr(row, "phase", "paper")
+
+
 def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tuple[Row, ...]:
     """The rows of a decision that ends in a SKIPPED: told at once, or counted if it is the same "no" as before."""
     last = outcomes.get(order.pair)
     if last and (last.side, last.code, last.since.date()) == (order.side, no.rule, at.date()):
-        return (Decided(at, order.pair, order.side, no.rule, None),)
+        return (Decided(at, order.pair, order.side, no.rule, None, order.phase),)
     ref = entry_ref(order, at)
     text = f"Skipped {order.pair} {order.side}: {no.reason}."
     data = {"code": no.rule, "order_ref": order.ref, "pair": order.pair, "side": order.side, **no.data}
+    tags = (_source(no.rule), order.pair, *live_tag(order))
     return (
-        *told(outcomes, order.pair, at),
-        JournalEntry(at, ref, "SKIPPED", (_source(no.rule), order.pair), text, data),
-        Decided(at, order.pair, order.side, no.rule, ref),
+        *told(outcomes, order.pair, at, order.phase),
+        JournalEntry(at, ref, "SKIPPED", tags, text, data | live_data(order)),
+        Decided(at, order.pair, order.side, no.rule, ref, order.phase),
     )
 
 
-def told(outcomes: Outcomes, pair: str, at: datetime) -> tuple[Row, ...]:
+def told(outcomes: Outcomes, pair: str, at: datetime, phase: Phase = "paper") -> tuple[Row, ...]:
     """The entry that tells the repeats which were only counted so far; nothing if there are none."""
     repeats = outcomes.get(pair)
     if repeats is None or not repeats.hidden or repeats.first is None or repeats.last is None:
@@ -75,14 +82,17 @@ def told(outcomes: Outcomes, pair: str, at: datetime) -> tuple[Row, ...]:
     )
     data = {"code": repeats.code, "pair": pair, "side": repeats.side, "count": repeats.hidden,
             "first": to_wire(repeats.first), "last": to_wire(repeats.last)}  # fmt: skip
-    ref = named("jrn", at, "repeats", pair)
-    return (JournalEntry(at, ref, "SKIPPED", (_source(repeats.code), "repeats", pair), text, data),)
+    tags: tuple[str, ...] = (_source(repeats.code), "repeats", pair)
+    if phase == "live":
+        tags, data = (*tags, phase), data | {"phase": phase}
+    ref = named("jrn", at, *tags[1:])
+    return (JournalEntry(at, ref, "SKIPPED", tags, text, data),)
 
 
-def overdue(outcomes: Outcomes, at: datetime) -> tuple[Row, ...]:
+def overdue(outcomes: Outcomes, at: datetime, phase: Phase = "paper") -> tuple[Row, ...]:
     """Nobody waits longer than to the next UTC day: what was counted on an earlier one is told."""
     late = [pair for pair, repeats in sorted(outcomes.items()) if repeats.last and repeats.last.date() < at.date()]
-    return tuple(row for pair in late for row in told(outcomes, pair, at))
+    return tuple(row for pair in late for row in told(outcomes, pair, at, phase))
 
 
 def _source(code: str) -> str:

@@ -15,7 +15,7 @@ import trio
 
 from actors.agent import Agent
 from actors.journal.store import Damaged, LogStore
-from actors.messages import Committed, ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import Committed, ConductRound, OutageChanged, ReadBooks, ReadCursor, ReadHealth, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
 from tests.simulation.process import FLOORS, LOG, Life
@@ -29,7 +29,7 @@ OFTEN: Final = {"actor dies": 5, "message kills": 1, "power cut in a write": 2, 
 # Where an actor may hang: at any message, or at one that somebody outside waits for.
 HANGS: Final[tuple[tuple[str, type], ...]] = (
     ("QuoteVerifier", object), ("RiskEngine", object), ("Executor", object), ("Strategist", object),
-    ("Journal", object), ("Broadcaster", object), ("Executor", ReadBook), ("Strategist", ReadCursor),
+    ("Journal", object), ("Broadcaster", object), ("Executor", ReadBooks), ("Strategist", ReadCursor),
     ("Strategist", TellNotes), ("Journal", ReadHealth),
 )  # fmt: skip
 DISK_TROUBLES: Final = {

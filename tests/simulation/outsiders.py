@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from actors.messages import Flush, ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import Flush, ReadBooks, ReadCursor, ReadHealth, TellNotes
 from actors.tower import HEARTBEAT_SECONDS, Ask, Desk, Died, MailboxFull, TooLate, UpwardAsk
 from tests.simulation.clients import Follower, Manners, NoAnswer, first_heard, request
 from tests.simulation.process import Life
@@ -119,7 +119,7 @@ class Outsiders:
         """Whoever asks is answered or told; what an actor has read does not just vanish with it."""
         random, desk = Random(f"asker {self.world.plan.seed} {life.number}"), life.agent.tower.outside()
         asks: tuple[tuple[str, Callable[[], Ask[Any]]], ...] = (
-            ("Executor", ReadBook), ("Strategist", ReadCursor), ("Journal", ReadHealth), ("Strategist", TellNotes),
+            ("Executor", ReadBooks), ("Strategist", ReadCursor), ("Journal", ReadHealth), ("Strategist", TellNotes),
             ("Journal", Flush),
         )  # fmt: skip
         while not life.dead:
@@ -145,7 +145,7 @@ class Outsiders:
         address = Desk(life.agent.tower, older).address(names[younger])
         with trio.move_on_after(1.0):
             try:
-                await address.ask(ReadBook())
+                await address.ask(ReadBooks())
             except UpwardAsk:
                 return
         self.world.complain("37", f"{names[older]} could ask {names[younger]}")

@@ -1,0 +1,139 @@
+"""What a promotion depends on outside, and what is to be said of it: the preflight. The looking is the TwakSigner's,
+the judgement is here, and pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Final
+
+from attrs import frozen
+
+from actors.executor.live import NATIVE, USDT, Live
+from actors.executor.swaps import Decimals, base_of
+from actors.risk_engine.moves import promotable
+from actors.risk_engine.state import RiskState
+from actors.twak_signer.transactions import GAS, address_of
+from protocol.money import PCT, ZERO, Units, booked, pct, usdt
+from protocol.settings import ChainSettings
+from protocol.signing import Anchor, GuardStatus
+
+SWAPS: Final = 10  # that the wallet's gas must suffice for at least
+ROUND_TRIP_PCT: Final = Decimal(5)  # what buying and selling again at once may cost at most
+PROMISES: Final = {
+    "local": "The guard holds the key, decodes every transaction and signs nothing that its policy forbids.",
+    "twak": "The kit signs and sends by itself: the guard sees what it is asked for, not what it signs, and what it "
+    "does can only be checked afterwards.",
+}
+
+
+@frozen
+class Inspection:
+    """What was seen. `round_trips` is, by pair, the fraction that buying and selling again would cost now, None where
+    the router gives no quote. `anchor` is the log's own."""
+
+    guard: GuardStatus
+    gas_price: int
+    router_has_code: bool
+    units: dict[str, Units]
+    round_trips: dict[str, Decimal | None]
+    anchor: Anchor
+
+
+@frozen
+class PreflightCheck:
+    """One condition of a promotion: `detail` has its numbers, whether it holds or not."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def preflight(
+    seen: Inspection, risk: RiskState, live: Live, settings: ChainSettings, decimals: Decimals, *, force: bool
+) -> tuple[PreflightCheck, ...]:
+    """All conditions, those that hold, too, so that a person sees what was looked at."""
+    no = promotable(risk, force=force)
+    words = "by force" if force else "the record has earned it"
+    return (
+        PreflightCheck("record", no is None, words if no is None else no.reason),
+        *_guard(seen, risk, settings),
+        *_wallet(seen, risk, live, decimals),
+        *(_round_trip(pair, seen.round_trips.get(pair)) for pair in risk.settings.watchlist),
+        PreflightCheck("flattening", live.flattening is None, live.flattening or "nothing is being sold out"),
+    )
+
+
+def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[PreflightCheck, ...]:
+    guard = seen.guard
+    killed = f"killed at {guard.killed_at} ({guard.killed_reason})" if guard.killed else f"signs, by way of {guard.way}"
+    missing = [
+        pair
+        for pair in (*risk.settings.watchlist, f"{USDT}/{USDT}")
+        if not _same(guard.allowlist.get(base_of(pair)), address_of(settings, base_of(pair)))
+    ]
+    theirs, ours = guard.anchor, seen.anchor
+    cut = theirs is not None and theirs.log_id == ours.log_id and theirs.row > ours.row
+    router = f"{settings.router}, the guard's is {guard.router}"
+    return (
+        PreflightCheck("guard", not guard.killed, killed),
+        PreflightCheck("chain_id", guard.chain_id == settings.chain_id, f"{settings.chain_id} and {guard.chain_id}"),
+        PreflightCheck("router", seen.router_has_code and _same(guard.router, settings.router), router),
+        PreflightCheck(
+            "allowlist",
+            not missing,
+            f"the guard does not allow {', '.join(missing)}" if missing else "covers the watchlist",
+        ),
+        PreflightCheck(
+            "log", not cut, f"the guard was shown row {theirs.row if theirs else 0}, the log ends with row {ours.row}"
+        ),
+    )  # fmt: skip
+
+
+def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -> tuple[PreflightCheck, ...]:
+    cash = seen.units.get(USDT, Units(0)).amount(decimals[USDT])
+    equity = equity_of(seen.units, live, decimals)
+    size = equity * risk.settings.strategy.spec.params.position_size_pct * PCT
+    gas, needed = seen.units.get(NATIVE, Units(0)), Units(SWAPS * (GAS["swap"] + GAS["approval"]) * seen.gas_price)
+    lacking = [
+        token
+        for token, units in live.units.items()
+        if base_of(token) not in (USDT, NATIVE) and seen.units.get(token, Units(0)) < units
+    ]
+    return (
+        PreflightCheck("balance", cash > 0 or bool(live.book.positions), f"the wallet holds {usdt(cash)}"),
+        PreflightCheck(
+            "gas", gas >= needed, f"{gas.amount(18):.6f} BNB, {SWAPS} swaps may take {needed.amount(18):.6f}"
+        ),
+        PreflightCheck(
+            "per_trade_cap", size <= seen.guard.per_trade_cap,
+            f"an entry would be {usdt(size)}, the guard allows {usdt(seen.guard.per_trade_cap)}",
+        ),
+        PreflightCheck(
+            "holdings", not lacking, f"the wallet holds less {', '.join(lacking)} than the live book" if lacking else
+            "the wallet holds what the live book says",
+        ),
+    )  # fmt: skip
+
+
+def _round_trip(pair: str, cost: Decimal | None) -> PreflightCheck:
+    if cost is None:
+        return PreflightCheck(f"quote {pair}", False, "the router gives no quote")
+    detail = f"buying and selling again costs {pct(cost)}, the limit is {ROUND_TRIP_PCT} %"
+    return PreflightCheck(f"quote {pair}", cost <= ROUND_TRIP_PCT * PCT, detail)
+
+
+def equity_of(units: Mapping[str, Units], live: Live, decimals: Decimals) -> Decimal:
+    """What the live book would open with: the wallet's USDT, and what the book still holds at its last marks."""
+    cash = units.get(USDT, Units(0)).amount(decimals[USDT])
+    return booked(cash + sum((live.book.worth(pair) for pair in live.book.positions), ZERO))
+
+
+def opening_units(units: Mapping[str, Units], live: Live) -> dict[str, Units]:
+    """What of the wallet is the live book's: its USDT and its gas, and of each token what the book has bought."""
+    own = {token: held for token, held in live.units.items() if token not in (USDT, NATIVE)}
+    return {USDT: units.get(USDT, Units(0)), NATIVE: units.get(NATIVE, Units(0)), **own}
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one is not None and one.lower() == other.lower()
