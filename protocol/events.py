@@ -127,6 +127,10 @@ class TwakBlock:
     rule: str
     reason: str
     order_ref: str
+    pair: str
+    side: Side
+    size: Decimal
+    journal_ref: str
 
 
 @frozen

@@ -23,6 +23,8 @@ from actors.market_feed.replay import ReplayMarket
 from actors.market_feed.series import open_series
 from actors.messages import Note
 from actors.ports import Market
+from actors.twak_signer.actor import Armed
+from actors.twak_signer.guard import SocketGuard
 from protocol.codec import decode_row
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Genesis
@@ -47,6 +49,7 @@ class Booted:
     market: Market
     config: AgentConfig
     chain: RpcChain | None = None  # of the chain market; whoever runs it closes it
+    armed: Armed | None = None  # what live orders go by: a chain market and a guard
 
 
 @contextmanager
@@ -106,7 +109,8 @@ def boot(settings: Settings) -> Booted:
         raise UserError(f"{path}: the log cannot be opened: {error}; try `forestay journal verify`") from None
     if not first:
         market, chain = _market(settings.machine, None)
-        return Booted(path, log_id, market, agent_config(settings.agent, Offer.of(market)), chain)
+        config = agent_config(settings.agent, Offer.of(market))
+        return Booted(path, log_id, market, config, chain, _armed(market, chain, settings.machine))
     genesis, config_1 = first
     assert isinstance(genesis, Genesis), "a log's first row is its genesis"
     if genesis.layout != LAYOUT:
@@ -125,7 +129,7 @@ def boot(settings: Settings) -> Booted:
             f"/agents/{genesis.agent}/config while the daemon runs, or take these keys out of the settings, or start "
             "afresh with another data_dir."
         )
-    return Booted(path, log_id, market, config_1.config, chain)
+    return Booted(path, log_id, market, config_1.config, chain, _armed(market, chain, settings.machine))
 
 
 def findable(settings: MarketSettings, pinned: dict[str, Any]) -> MarketSettings:
@@ -181,6 +185,16 @@ def _chain_market(settings: ChainSettings, pinned: dict[str, Any] | None) -> tup
     market = ChainMarket(chain, settings, pinned or said, history)
     market.pinned = said
     return market, chain
+
+
+def _armed(market: Market, chain: RpcChain | None, settings: MachineSettings) -> Armed | None:
+    """Without a guard nothing is ever signed, and without a chain there is nothing to sign."""
+    if chain is None or settings.chain.guard is None:
+        return None
+    from actors.market_feed.chain import ChainMarket
+
+    assert isinstance(market, ChainMarket), "a chain is only made with its market"
+    return Armed(chain, SocketGuard(settings.chain.guard), settings.chain, market.pools, market.references)
 
 
 def _history(path: Path, pair: str, settings: ChainSettings) -> tuple[Candle, ...]:

@@ -99,6 +99,7 @@ class _Daemon:
             blocking=in_threads(1),
             reader=LogReader(self._booted.log),
             reading=in_threads(1),
+            armed=self._booted.armed,
         )
 
     async def run(self) -> int:
@@ -115,6 +116,7 @@ class _Daemon:
             stopping=self._stop,
             clock=_wall_time,
             backtests=self._backtests,
+            armed=self._booted.armed,
             market_settings=findable(self._settings.market, self._booted.market.pinned),
         )
         gate = Gate(make_app(door), self._settings.server, port)  # type: ignore[arg-type]

@@ -10,6 +10,8 @@ import trio
 from actors.broadcaster.board import Board
 from actors.executor.book import FOLDED as BOOK_ROWS
 from actors.executor.book import Book
+from actors.executor.live import FOLDED as LIVE_ROWS
+from actors.executor.live import Live
 from actors.journal.store import DISK_ERRORS, MAKER, Checkpoint, LogReader
 from actors.messages import Committed, OutageChanged
 from actors.ports import Blocking
@@ -22,7 +24,7 @@ from protocol.errors import Outage
 log = logging.getLogger("forestay.journal")
 READ_ROWS: Final = 2_000
 RETRY_SECONDS: Final = 0.5
-_FOLDED: Final = {row.kind for row in (*BOOK_ROWS, *RISK_ROWS)}
+_FOLDED: Final = {row.kind for row in (*BOOK_ROWS, *RISK_ROWS, *LIVE_ROWS)}
 
 
 class Broadcaster(Actor):
@@ -57,10 +59,11 @@ class Broadcaster(Actor):
         try:
             risk = from_plain(checkpoint.states["RiskEngine"], RiskState)
             book = from_plain(checkpoint.states["Executor"]["book"], Book)
+            live = from_plain(checkpoint.states["Executor"]["live"], Live)
         except Exception:  # it is only a cache: what cannot be read is folded again
             log.warning("the checkpoint at row %d is of no use to the board", checkpoint.row, exc_info=True)
         else:
-            self._board.begin(checkpoint.row, seq, risk, book)
+            self._board.begin(checkpoint.row, seq, risk, book, live)
 
     async def receive(self, message: Any) -> None:
         match message:

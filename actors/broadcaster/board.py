@@ -12,7 +12,9 @@ from typing import Final
 import trio
 
 from actors.executor import book as books
+from actors.executor import live as lives
 from actors.executor.book import Book
+from actors.executor.live import Live
 from actors.risk_engine import state as risks
 from actors.risk_engine.state import RiskState
 from protocol.errors import Outage, Outside
@@ -20,6 +22,7 @@ from protocol.events import Row
 
 Committal = tuple[int, int | None, str, Row | None]  # row, seq, frame, and its value where a fold needs it
 
+FIRST: Final[tuple[Outside, ...]] = ("disk", "market", "chain", "guard")
 KEPT_FRAMES: Final = 10_000  # how far a client that had caught up may fall behind
 
 
@@ -31,6 +34,7 @@ class Board:
         self.seq = 0
         self.risk = RiskState()
         self.book = Book()
+        self.live = Live()
         self.outages: dict[Outside, Outage | None] = {}
         self.ready = trio.Event()  # the log has been read to its end once
         self.closed = False  # nothing more will be shown
@@ -40,11 +44,16 @@ class Board:
     @property
     def outage(self) -> Outage | None:
         """What does not work now; the disk's first, on which all else waits."""
-        return self.outages.get("disk") or self.outages.get("market")
+        return next((outage for what in FIRST if (outage := self.outages.get(what))), None)
 
-    def begin(self, row: int, seq: int, risk: RiskState, book: Book) -> None:
+    @property
+    def shown(self) -> Book:
+        """The book of the current phase."""
+        return self.live.book if self.live.trading else self.book
+
+    def begin(self, row: int, seq: int, risk: RiskState, book: Book, live: Live) -> None:
         """Stand at a checkpoint instead of before the first row."""
-        self.row, self.seq, self.risk, self.book = row, seq, risk, book
+        self.row, self.seq, self.risk, self.book, self.live = row, seq, risk, book, live
 
     def show(self, rows: Iterable[Committal]) -> None:
         """Committed rows, in order; those that are already shown are passed over."""
@@ -54,6 +63,7 @@ class Board:
             self.row = row
             self.risk = risks.evolve(self.risk, value)
             self.book = books.evolve(self.book, value)
+            self.live = lives.evolve(self.live, value)
             if seq is not None:
                 self.seq = seq
                 self._frames.append(frame)

@@ -200,7 +200,7 @@ def _denied(order: OpenOrder, seen: Denied, at: datetime) -> tuple[Row, ...]:
             "size": intended.size_usdt, "measured": seen.measured, "limit": seen.limit}  # fmt: skip
     return (
         JournalEntry(at, ref, "TWAK_BLOCK", (seen.rule, intended.pair), text, data),
-        TwakBlock(at, seen.rule, seen.reason, seen.ref),
+        TwakBlock(at, seen.rule, seen.reason, seen.ref, intended.pair, intended.side, intended.size_usdt, ref),
         GivenUp(at, seen.ref, intended.pair, seen.rule, ref),
     )
 

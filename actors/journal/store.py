@@ -21,7 +21,7 @@ from protocol.times import from_wire, to_millis
 LAYOUT: Final = 2
 FILE_NAME: Final = "log.sqlite3"
 # Checkpoints are a cache of folded states; another shape of states is another maker, and its checkpoints are ignored.
-MAKER: Final = "forestay-3"
+MAKER: Final = "forestay-4"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS log (

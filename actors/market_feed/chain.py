@@ -69,7 +69,7 @@ class ChainMarket:
         self._history = history
         self._pools = [Pool.of(pair, pinned["pools"][pair], decimals) for pair in sorted(pinned["pools"])]
         self._addresses = tuple(pool.address for pool in self._pools)
-        self._references: dict[str, str | Pool] = {
+        self.references: dict[str, str | Pool] = {
             pair: found["feed"] if "feed" in found else Pool.of(pair, found, decimals)
             for pair, found in pinned["references"].items()
         }
@@ -82,6 +82,11 @@ class ChainMarket:
         self._beginning: _Course | None = None  # as it was where it did not go on from the cursor
         self._not_before = self.begins
         self._handed: tuple[Any | None, Round] | None = None  # the last round, and what it comes after
+
+    @property
+    def pools(self) -> dict[str, Pool]:
+        """What is traded in, by pair."""
+        return {pool.pair: pool for pool in self._pools}
 
     async def next_round(self, cursor: Any | None, /) -> Round | NotYet | Outage:
         """The newest finished candles, while they may still be decided on; older ones are only seen."""
@@ -278,7 +283,7 @@ class ChainMarket:
         return round
 
     async def _reference(self, pair: str, at: Block) -> Observation | None:
-        match self._references.get(pair):
+        match self.references.get(pair):
             case None:
                 return None
             case Pool() as pool:

@@ -20,6 +20,7 @@ from protocol.events import Breach, Demotion, Flattening, Frozen, JournalEntry, 
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, Units, booked, pct, usdt
 from protocol.orders import named
+from protocol.settings import RiskConfig
 from protocol.times import next_midnight, to_wire
 
 
@@ -65,6 +66,9 @@ class Reapprove:
     reason: str
 
 
+LIMITS = (
+    "max_drawdown_pct", "daily_drawdown_pct", "max_consecutive_losses", "per_pair_exposure_pct", "max_market_age_hours"
+)  # fmt: skip
 Act = Promote | Demote | Killed | Restored | Reapprove
 
 
@@ -182,6 +186,12 @@ def kill(state: RiskState, act: Killed, at: datetime) -> tuple[Row, ...]:
 def restore(act: Restored, at: datetime) -> tuple[Row, ...]:
     text = "The signer signs again: a person has restored it. The agent stays what it is until it is promoted."
     return (JournalEntry(at, named("jrn", at, "restore", act.killed_at), "RESTORE", ("signer",), text, {}),)
+
+
+def loosened(before: RiskConfig, after: RiskConfig) -> list[str]:
+    """The limits that a change would make laxer. For all but the cooldown, more is laxer."""
+    laxer = [name for name in LIMITS if getattr(after, name) > getattr(before, name)]
+    return laxer + ["risk.cooldown_hours"] * (after.cooldown_hours < before.cooldown_hours)
 
 
 def reapprove(state: RiskState, demotion: str, reason: str, at: datetime) -> tuple[Row, ...] | Refusal:

@@ -47,7 +47,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.risk_engine.moves import Act, Killed, Restored
+from actors.risk_engine.moves import Act, Killed, Restored, loosened
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address
@@ -224,6 +224,11 @@ class Strategist(Actor):
             return Refusal("stopping", "the daemon is stopping")
         if mind.version != asked.expected:
             return Refusal("version", f"version {mind.version} is in force by now, not {asked.expected}")
+        assert mind.config is not None, "a log's second row is its config"
+        if self._books.live.trading and (looser := loosened(mind.config.risk, asked.config.risk)):
+            return Refusal(
+                "live", f"{', '.join(looser)}: no limit is loosened while the agent is live; demote it first"
+            )
         version = mind.version + 1
         ref = named("jrn", mind.ts, "config", str(version))
         text = f"Config version {version} adopted: {asked.text}. A fresh evaluation begins."

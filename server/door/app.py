@@ -18,11 +18,13 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing.exceptions import WebsocketMismatch
 
 from actors.broadcaster.board import Board
+from actors.executor.live import Live
 from actors.journal.store import DISK_ERRORS, HAS_TAG, LogReader
 from actors.messages import ChangeConfig
 from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
 from actors.tower import Died, MailboxFull, TooLate, Tower
+from actors.twak_signer.actor import Armed
 from protocol.codec import from_json, read_document, to_json, to_plain
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.lifecycle import phase_of
@@ -33,6 +35,7 @@ from protocol.schema import indicators_document, strategy_schema
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import to_wire
 from server.backtesting.queue import Backtests
+from server.door.acts import ActDesk, add_acts
 from server.door.backtests import Desk, add_backtests
 from server.door.gate import SUBPROTOCOL
 from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
@@ -68,6 +71,7 @@ class Door:
     stopping: trio.Event
     clock: Callable[[float], str]  # the wall time of so many seconds ago, in wire form
     backtests: Backtests
+    armed: Armed | None
     market_settings: MarketSettings  # what a backtest runs over: paths absolute, a demo's seed known
 
     def check(self, agent: str) -> None:
@@ -108,6 +112,7 @@ def make_app(door: Door) -> QuartTrio:
     _add_config(app, door)
     _add_stream(app, door)
     add_backtests(app, _backtest_desk(door))
+    add_acts(app, ActDesk(door.board, door.tower, door.armed, door.check, _object, lambda it: _json(it, door=door)))
     return app
 
 
@@ -116,10 +121,11 @@ def _backtest_desk(door: Door) -> Desk:
         door.check("current")
         return door.config
 
-    async def body() -> dict[str, Any]:
-        return await _body(dict, "an object")
+    return Desk(door.backtests, door.agent, door.market_settings, door.offer, config, _object)
 
-    return Desk(door.backtests, door.agent, door.market_settings, door.offer, config, body)
+
+async def _object() -> dict[str, Any]:
+    return await _body(dict, "an object")
 
 
 def _json(
@@ -216,6 +222,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
             "market": {"kind": door.market.get("kind"), "pairs": list(door.offer.pairs), "time": marked},
             "config_version": risk.version,
             "equity": risk.shown.equity,
+            "live": _live(door.board.live),
             "state": door.state(),
             "outage": None if outage is None else {"what": outage.what, "reason": outage.reason},
             "restarts": dict(door.tower.restarts),
@@ -234,7 +241,6 @@ def _add_state(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/positions")
     async def positions(id: str) -> Response:
         door.check(id)
-        book = door.board.book
         held = [
             {
                 "seq": door.board.seq,
@@ -248,16 +254,27 @@ def _add_state(app: QuartTrio, door: Door) -> None:
                 "value": book.worth(pair),
                 "unrealized_pnl": booked(book.worth(pair) - position.cost),
             }
+            for book in (door.board.book, door.board.live.book)
             for pair, position in sorted(book.positions.items())
         ]
         return _json(held, door=door)
+
+
+def _live(live: Live) -> dict[str, Any]:
+    """How the live side stands: what is on its way, and why it sells everything or begins nothing."""
+    orders = [
+        {"order_ref": order.ref, "pair": order.intended.order.pair, "side": order.intended.order.side,
+         "state": order.state, "tx_hashes": [one.hash for one in order.signed]}
+        for order in live.orders.values()
+    ]  # fmt: skip
+    return {"orders": orders, "flattening": live.flattening, "frozen": live.frozen}
 
 
 def _add_risk(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/objectives")
     async def objectives(id: str) -> Response:
         door.check(id)
-        seq, found = door.board.seq, limits(door.board.risk, door.board.book)
+        seq, found = door.board.seq, limits(door.board.risk, door.board.shown)
         return _json([{"seq": seq} | as_plain(objective) for objective in found], seq, door)
 
     @app.get("/agents/<id>/evaluation")
@@ -355,7 +372,8 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/risk/blocks")
     async def blocks(id: str) -> Response:
         door.check(id)
-        return await answer(asked("risk_veto", request.args), _as_blocks)
+        wanted = asked(None, request.args).narrowed("kind IN ('risk_veto', 'twak_block')")
+        return await answer(wanted, _as_blocks)
 
     @app.get("/agents/<id>/funnel")
     async def signals_to_trades(id: str) -> Response:
@@ -376,7 +394,9 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
 
 def _as_blocks(frames: list[str]) -> bytes:
     names = ("ts", "seq", "rule", "reason", "order_ref", "pair", "side", "size")
-    return to_json([{"layer": "policy"} | {name: veto[name] for name in names} for veto in map(from_json, frames)])
+    layers = {"risk_veto": "policy", "twak_block": "physics"}
+    blocks = list(map(from_json, frames))
+    return to_json([{"layer": layers[it["event"]]} | {name: it[name] for name in names} for it in blocks])
 
 
 def _add_config(app: QuartTrio, door: Door) -> None:
@@ -398,8 +418,8 @@ def _add_config(app: QuartTrio, door: Door) -> None:
         strategist = door.tower.outside().address("Strategist")
         version = await _command(lambda: strategist.ask(change_config, within=COMMAND_SECONDS))
         if isinstance(version, Refusal):
-            stopping = version.rule == "stopping"
-            raise Problem(503 if stopping else 409, "STOPPING" if stopping else "CONFIG_CHANGED", version.reason)
+            code = {"stopping": "STOPPING", "live": "LIVE_LIMIT"}.get(version.rule, "CONFIG_CHANGED")
+            raise Problem(503 if code == "STOPPING" else 409, code, version.reason)
         if isinstance(version, Outage):
             raise Problem(503, "DISK_UNAVAILABLE", version.reason)
         with trio.move_on_after(COMMAND_SECONDS):

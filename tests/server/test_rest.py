@@ -995,6 +995,7 @@ def young(tmp_path: Path) -> Iterator[Door]:
         stopping=trio.Event(),
         clock=lambda _: "2024-01-01T00:00:00.000Z",
         backtests=Backtests(tmp_path / "backtests", lambda: "2024-01-01T00:00:00.000Z"),
+        armed=None,
         market_settings=MarketSettings(),
     )
     yield door

@@ -143,6 +143,7 @@ class Process:
             stopping=life.stopping,
             clock=lambda ago: f"{trio.current_time() - ago:.3f}",
             backtests=Backtests(NOWHERE, lambda: ""),
+            armed=None,
             market_settings=MarketSettings(),
         )
         gate = Gate(make_app(door), ServerSettings(), PORT)  # type: ignore[arg-type]

@@ -1,0 +1,205 @@
+"""What a person does about live: look before, promote, demote, re-approve, and the kill switch."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import trio
+from attrs import asdict, field, frozen
+from quart import Response
+from quart_trio import QuartTrio
+
+from actors.broadcaster.board import Board
+from actors.messages import ChangeStatus, Inspect, RevokeSigning
+from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove
+from actors.tower import Died, MailboxFull, TooLate, Tower
+from actors.twak_signer.actor import NOT_ARMED, Armed
+from actors.twak_signer.inspection import PROMISES, Inspection, PreflightCheck, equity_of, opening_units, preflight
+from protocol.codec import read_document
+from protocol.errors import InvalidSetting, Outage, Refusal
+from protocol.events import Status
+from protocol.limits import matching
+from protocol.signing import REVOKE_WORDS, Revoked
+from server.door.problems import Problem
+
+T = TypeVar("T")
+ACT_SECONDS: Final = 15.0
+GO_LIVE: Final = "go live"
+CODES: Final = {
+    "guard": "SIGNER_REVOKED"
+}  # of a failing check; the record's own say why, the others are PREFLIGHT_FAILED
+
+
+def _words(words: str) -> Any:
+    return field(validator=matching(lambda text: text == words, f'must be "{words}"'))
+
+
+_reason = field(
+    validator=matching(lambda text: 0 < len(text.strip()) <= 500, "must say why, in 500 characters at most")
+)
+
+
+@frozen
+class PromoteBody:
+    confirm: str = _words(GO_LIVE)
+    force: bool = False
+
+
+@frozen
+class DemoteBody:
+    reason: str = _reason
+
+
+@frozen
+class ReapproveBody:
+    demotion: str
+    reason: str = _reason
+
+
+@frozen
+class KillBody:
+    confirm: str = _words(REVOKE_WORDS)
+    reason: str = "by the API"
+
+
+@frozen
+class ActDesk:
+    """What these routes work with. `check` says whether an agent is ours, `body` reads a request's."""
+
+    board: Board
+    tower: Tower
+    armed: Armed | None
+    check: Callable[[str], None]
+    body: Callable[[], Awaitable[dict[str, Any]]]
+    answer: Callable[[Any], Response]
+
+
+def add_acts(app: QuartTrio, desk: ActDesk) -> None:
+    @app.get("/agents/<id>/preflight")
+    async def look(id: str) -> Response:
+        desk.check(id)
+        _, checks = await _inspected(desk, force=False)
+        return desk.answer([asdict(check) for check in checks])
+
+    @app.post("/agents/<id>/promote")
+    async def promote(id: str) -> Response:
+        desk.check(id)
+        asked = await _read(desk, PromoteBody)
+        seen, checks = await _inspected(desk, force=asked.force)
+        failing = [check for check in checks if not check.ok]
+        if failing:
+            raise _failed(desk, failing, checks, force=asked.force)
+        assert desk.armed is not None, "that was looked at"
+        live, decimals = desk.board.live, desk.armed.decimals
+        units = opening_units(seen.units, live)
+        equity = equity_of(seen.units, live, decimals)
+        cash = units["USDT"].amount(decimals["USDT"]).normalize()
+        act = Promote(cash, equity, units, PROMISES[seen.guard.way], asked.force)
+        await _act(desk, act)
+        await _until(desk, lambda: desk.board.risk.status == "LIVE")
+        return desk.answer({"status": "LIVE", "checks": [asdict(check) for check in checks]})
+
+    @app.post("/agents/<id>/demote")
+    async def demote(id: str) -> Response:
+        desk.check(id)
+        asked = await _read(desk, DemoteBody)
+        await _act(desk, Demote(asked.reason.strip()))
+        await _until(desk, lambda: desk.board.risk.status != "LIVE")
+        return desk.answer({"status": desk.board.risk.status, "flattening": desk.board.live.flattening is not None})
+
+    @app.post("/agents/<id>/reapprove")
+    async def reapprove(id: str) -> Response:
+        desk.check(id)
+        asked = await _read(desk, ReapproveBody)
+        await _act(desk, Reapprove(asked.demotion, asked.reason.strip()))
+        await _until(desk, lambda: desk.board.risk.lock is None)
+        return desk.answer({"status": desk.board.risk.status})
+
+    @app.post("/agents/<id>/kill-switch")
+    async def kill(id: str) -> Response:
+        """The guard first: whatever is slow here, nothing is signed any more once it has answered."""
+        desk.check(id)
+        asked = await _read(desk, KillBody)
+        signer = desk.tower.outside().address("TwakSigner")
+        revoked = await _asked(lambda: signer.ask(RevokeSigning(asked.reason), within=ACT_SECONDS))
+        if isinstance(revoked, Refusal):
+            raise Problem(409, "SIGNING_NOT_SET_UP", revoked.reason)
+        if isinstance(revoked, Outage):
+            words = "; `forestay kill` asks it without the daemon, and stopping it stops all signing"
+            raise Problem(503, "GUARD_UNAVAILABLE", revoked.reason + words)
+        return desk.answer({"killed_at": revoked.at, "status": await _journaled(desk, revoked, asked.reason)})
+
+
+async def _journaled(desk: ActDesk, revoked: Revoked, reason: str) -> Status:
+    """Journal the kill at once; where that cannot be, it is when the guard is looked at next."""
+    strategist = desk.tower.outside().address("Strategist")
+    try:
+        await strategist.ask(ChangeStatus(Killed(revoked.at, reason)), within=ACT_SECONDS)
+        await _until(desk, lambda: desk.board.risk.status != "LIVE")
+    except (Died, MailboxFull, TooLate, Problem):
+        pass
+    return desk.board.risk.status
+
+
+async def _inspected(desk: ActDesk, *, force: bool) -> tuple[Inspection, tuple[PreflightCheck, ...]]:
+    """What was seen outside, and what is to be said of it."""
+    if desk.armed is None:
+        raise Problem(409, "SIGNING_NOT_SET_UP", NOT_ARMED.reason)
+    signer = desk.tower.outside().address("TwakSigner")
+    pairs = desk.board.risk.settings.watchlist
+    seen = await _asked(lambda: signer.ask(Inspect(pairs), within=ACT_SECONDS))
+    if isinstance(seen, Outage):
+        raise Problem(503, f"{seen.what.upper()}_UNAVAILABLE", seen.reason)
+    risk, live, armed = desk.board.risk, desk.board.live, desk.armed
+    return seen, preflight(seen, risk, live, armed.settings, armed.decimals, force=force)
+
+
+def _failed(
+    desk: ActDesk, failing: list[PreflightCheck], checks: tuple[PreflightCheck, ...], *, force: bool
+) -> Problem:
+    first = failing[0]
+    code = CODES.get(first.name, "PREFLIGHT_FAILED")
+    if first.name == "record":
+        code = _why_not(desk, force=force)
+    detail = "; ".join(f"{check.name}: {check.detail}" for check in failing)
+    return Problem(409, code, detail, checks=[asdict(check) for check in checks])
+
+
+def _why_not(desk: ActDesk, *, force: bool) -> str:
+    from actors.risk_engine.moves import promotable
+
+    no = promotable(desk.board.risk, force=force)
+    return no.rule if no is not None else "NOT_ELIGIBLE"
+
+
+async def _act(desk: ActDesk, act: Act) -> None:
+    strategist = desk.tower.outside().address("Strategist")
+    answer = await _asked(lambda: strategist.ask(ChangeStatus(act), within=ACT_SECONDS))
+    if isinstance(answer, Refusal):
+        raise Problem(503 if answer.rule == "STOPPING" else 409, answer.rule, answer.reason)
+    if isinstance(answer, Outage):
+        raise Problem(503, f"{answer.what.upper()}_UNAVAILABLE", answer.reason)
+
+
+async def _until(desk: ActDesk, shown: Callable[[], bool]) -> None:
+    """What was accepted is answered for once it is on the disk."""
+    with trio.move_on_after(ACT_SECONDS):
+        while not shown():
+            await desk.board.news()
+        return
+    raise Problem(503, "NOT_DURABLE", "it is accepted, but not yet on the disk")
+
+
+async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
+    try:
+        return await ask()
+    except (Died, MailboxFull, TooLate) as error:
+        raise Problem(503, "RESTARTING", f"the daemon could not take it now: {error}") from None
+
+
+async def _read(desk: ActDesk, kind: type[T]) -> T:
+    try:
+        return read_document(await desk.body(), kind)
+    except InvalidSetting as error:
+        raise Problem(422, error.code, str(error), errors=error.problems) from None
