@@ -13,6 +13,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,7 @@ from protocol.signing import (
     Answer,
     Broken,
     GuardStatus,
+    NotSent,
     Question,
     ReadGuard,
     Recall,
@@ -75,11 +77,13 @@ class Clock:
 
 @define
 class Audit:
-    """A run of the kit that is held to its word: the wallet may not have less than `floor` of the token."""
+    """A run of the kit that is held to its word: the wallet may not have less than `floor` of the token. `spend` is
+    what it may still take."""
 
     attempted: Attempted
+    spend: int
     floor: int
-    until: float  # trio's clock
+    until: float = inf  # trio's clock
 
 
 class Guard:
@@ -284,24 +288,36 @@ class Guard:
         except Unwritable as error:
             return Broken(f"nothing was attempted: the ledger cannot be written: {error}")
         ended: Verdict = Unknown("the guard was stopped while the kit was at work")
+        audit = self._audit(attempted)
         try:
             ended = await self._kit.swap(action.spend, first, last)
         finally:
-            self._audit(attempted)
+            self._audit_for_long(audit, ended)
             try:
                 self._ledger.append(Ended(intent, ended), self._clock.wall())
             except Unwritable as error:
                 log.error("the kit's verdict could not be recorded: %s", error)
         return ended
 
-    def _audit(self, attempted: Attempted) -> None:
+    def _audit(self, attempted: Attempted) -> Audit:
         """Hold this run to its word from now on, beside those before it that may come late."""
-        late = sum(
-            audit.attempted.spend for audit in self._audits if audit.attempted.from_token == attempted.from_token
-        )
-        floor = attempted.balance - attempted.spend - late
-        self._audits.append(Audit(attempted, floor, trio.current_time() + _AUDIT_SECONDS))
+        others = [audit for audit in self._audits if audit.attempted.from_token == attempted.from_token]
+        for other in others:
+            other.floor -= attempted.spend
+        floor = attempted.balance - attempted.spend - sum(other.spend for other in others)
+        audit = Audit(attempted, attempted.spend, floor)
+        self._audits.append(audit)
         self._audit_begins.set()
+        return audit
+
+    def _audit_for_long(self, audit: Audit, ended: Verdict) -> None:
+        """The run is over: what it sent may still be mined. Where it says that it sent nothing, nothing may be gone."""
+        audit.until = trio.current_time() + _AUDIT_SECONDS
+        if isinstance(ended, NotSent):
+            for one in self._audits:
+                if one.attempted.from_token == audit.attempted.from_token:
+                    one.floor += audit.spend
+            audit.spend = 0
 
     async def keep_watch(self) -> None:
         """See for some minutes after each run of the kit that it took no more than it was to; kill where it did."""
@@ -318,7 +334,7 @@ class Guard:
                 if balance < audit.floor:
                     symbol, kind = self._config.by_address[token]
                     self._revoke(
-                        f"the kit was to spend {kind.amount(audit.attempted.spend)} {symbol} for "
+                        f"the kit was to spend {kind.amount(audit.spend)} {symbol} for "
                         f"{audit.attempted.intent}, and there are {kind.amount(audit.floor - balance)} {symbol} too few"
                     )
                 if balance < audit.floor or trio.current_time() > audit.until:

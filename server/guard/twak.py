@@ -28,6 +28,7 @@ from server.guard.config import GuardConfig, Token
 _CREDENTIALS: Final = ("TWAK_ACCESS_ID", "TWAK_HMAC_SECRET", "TWAK_WALLET_PASSWORD")
 _PASSED_ON: Final = ("PATH", "HOME", "TMPDIR", "LANG", *_CREDENTIALS)
 _LONGEST_OUTPUT: Final = 65_536  # bytes
+_MOST_BRACES: Final = 64  # a kit that prints more of them is not let take the guard's time
 _HASH: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 # The errors that certainly mean that nothing was sent. NETWORK_ERROR, TX_FAILED, APPROVAL_SENT_SWAP_FAILED,
 # UNKNOWN_ERROR and every other word may mean anything.
@@ -66,13 +67,14 @@ def first_object(text: str) -> dict[str, Any] | None:
     {'hash': '0x1'}
     """
     decoder = json.JSONDecoder(parse_float=Decimal)
-    at = text.find("{")
-    while at >= 0:
-        with suppress(ValueError, RecursionError):
-            found = decoder.raw_decode(text, at)[0]
-            if isinstance(found, dict):
-                return found
+    at = -1
+    for _ in range(_MOST_BRACES):
         at = text.find("{", at + 1)
+        if at < 0:
+            break
+        with suppress(ValueError, RecursionError):
+            found: dict[str, Any] = decoder.raw_decode(text, at)[0]
+            return found
     return None
 
 

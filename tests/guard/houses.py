@@ -10,13 +10,18 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from eth_account import Account
 
 from protocol.signing import Anchor, Answer, Question, SignTransaction, Transaction, read_answer, to_line
+from server.guard import keystore
+from server.guard.config import FILE_NAME as CONFIG_NAME
 from server.guard.decode import Approval, Swap, encode
+from server.guard.ledger import FILE_NAME as LEDGER_NAME
+from server.guard.ledger import Ledger
 from tests.guard.chain import CAKE, E18, FACTORY, LINK, ROUTER, USDT, WBNB, Chain
 
 ROOT = Path(__file__).parents[2]
@@ -84,10 +89,12 @@ def command(
 
 
 def make_folder(folder: Path, toml: str) -> Path:
-    """A guard's folder in `folder`, with the key of these tests."""
-    done = command("guard", "init", "--dir", str(folder), "--scrypt-n", "1024", cwd=folder.parent, key=KEY)
-    assert done.returncode == 0, done.stderr
-    (folder / "guard.toml").write_text(toml, encoding="utf-8")
+    """A guard's folder as `forestay guard init` makes it, with the key of these tests."""
+    folder.mkdir(mode=0o700)
+    keystore.create(folder / keystore.FILE_NAME, bytes.fromhex(KEY[2:]), PASSWORD, iterations=1024)
+    Ledger.create(folder / LEDGER_NAME, WALLET, datetime.now(UTC))
+    (folder / CONFIG_NAME).touch(mode=0o600)
+    (folder / CONFIG_NAME).write_text(toml, encoding="utf-8")
     return folder
 
 
