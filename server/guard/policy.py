@@ -23,6 +23,7 @@ from server.guard.decode import Action, Approval, Swap, Unreadable
 
 MOST_HOPS: Final = 2
 REPLACEMENT: Final = Fraction(11, 10)  # of the gas price, at least: what nodes ask for
+MOST_PENDING: Final = 16  # nonces that are signed for and not mined
 SURELY_PAST: Final = 60  # seconds behind the chain's newest block, after which no reorg brings a deadline back
 
 
@@ -307,6 +308,17 @@ def _nonce(case: Case) -> Finding | None:
     return Finding(case.tx.nonce == own, str(case.tx.nonce), str(own), f"The next nonce is {own}.")
 
 
+def _pending(case: Case) -> Finding | None:
+    """What was signed and not mined may still come, all of it at once; and a peer that asks without end is not signed
+    for without end."""
+    highest = case.books.signed_nonce
+    if case.seen is None or case.tx is None or case.replaces or highest is None:
+        return None
+    pending = max(0, highest + 1 - case.seen.nonce)
+    reason = "Too many transactions are signed and not mined: send them again, or replace them."
+    return Finding(pending < MOST_PENDING, f"{pending} not mined", f"fewer than {MOST_PENDING}", reason)
+
+
 def _approval(case: Case) -> Finding | None:
     """USDT: what one trade may spend; a token: what there is of it. So nothing is left to be taken later."""
     if not isinstance(case.action, Approval) or case.tx is None:
@@ -373,6 +385,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("daily_cap", _daily_cap),
     ("rpc", _rpc),
     ("nonce", _nonce),
+    ("pending", _pending),
     ("approval", _approval),
     ("balance", _balance),
     ("deadline", _deadline),
