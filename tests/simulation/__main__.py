@@ -22,6 +22,7 @@ from tests.simulation.world import Violation
 
 YEAR: Final = 365.25
 AGAIN: Final = 10
+OFTEN: Final = 20
 # The states that are hard to reach; a long run reaches each of them often. `World` and the judge count them.
 RARE: Final = tuple((Path(__file__).parent / "rare_states.txt").read_text().split("\n")[:-1])
 
@@ -52,6 +53,11 @@ class Tally:
         if outcome.violations:
             self.violated.append(outcome)
 
+    @property
+    def rare(self) -> list[str]:
+        """The states that a run as long as this should have reached more often."""
+        return [name for name in RARE if self.marks[name] < OFTEN] if self.seeds >= 1000 else []
+
     def lines(self, seconds: float) -> Iterator[str]:
         years = self.days / YEAR
         yield (
@@ -67,9 +73,8 @@ class Tally:
         missed = sorted(sites - set(self.sites))
         yield from ("", f"actors died at {len(sites) - len(missed)} of {len(sites)} awaits" + (":" if missed else ""))
         yield from (f"  never at {site}" for site in missed[:20])
-        rare = [name for name in RARE if self.marks[name] < 20]
-        if self.seeds >= 1000 and rare:
-            yield from ("", f"too rare (less than 20 times): {', '.join(rare)}")
+        if self.rare:
+            yield from ("", f"too rare (less than {OFTEN} times): {', '.join(self.rare)}")
 
 
 def _columns(counts: Iterable[tuple[str, int]]) -> Iterator[str]:

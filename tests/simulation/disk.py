@@ -63,6 +63,7 @@ class SimDisk:
         self.kept: dict[str, File] = {}  # by the names that they have on the platter
         self.marks: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
+        self.misused: list[str] = []  # what nobody may do with a disk, and somebody did
         self.before: Callable[[str, str], None] = lambda _, __: None
         self.trouble: str | None = None
         self.handles: set[Handle] = set()
@@ -315,12 +316,13 @@ class File:
 class Handle:
     """An open file, until it is closed or its process ends."""
 
-    __slots__ = ("database", "disk", "file", "level", "name", "syncs_directory")
+    __slots__ = ("database", "disk", "file", "level", "name", "syncs_directory", "unsafe")
 
     def __init__(self, disk: SimDisk, name: str, file: File, *, syncs_directory: bool = False) -> None:
         self.disk, self.name, self.syncs_directory = disk, name, syncs_directory
         self.file: File | None = file
         self.level = 0
+        self.unsafe = False  # a sync of something failed on it
         self.database = name.removesuffix("-wal").removesuffix("-journal")
         disk.handles.add(self)
 
@@ -344,6 +346,8 @@ class Handle:
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
         file, disk = self._about_to("write"), self.disk
+        if self.unsafe and file.undo is not None:  # of a database SQLite itself writes anew all that was to be synced
+            disk.misused.append(f"{self.name} is written on by a handle on which a sync failed")
         disk.version += 1
         try:
             if disk.troubled:
@@ -367,6 +371,7 @@ class Handle:
             disk.refuse("sync")
         except apsw.IOError:
             disk.marks["failed sync"] += 1
+            self.unsafe |= bool(file.unsynced)
             file.forget()
             raise
         file.sync()

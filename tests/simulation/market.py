@@ -27,11 +27,13 @@ class SimMarket:
     interval = HOUR
     series: tuple[str, ...] = ()
 
-    def __init__(self, random: Random, rounds: int, pairs: int, *, set_back: bool, marks: Counter[str]) -> None:
+    def __init__(
+        self, random: Random, rounds: int, pairs: int, *, holes: float, set_back: bool, marks: Counter[str]
+    ) -> None:
         self.pairs = PAIRS[:pairs]
         self.begins = random.choice(BEGINNINGS)
         self.pinned: dict[str, Any] = {"kind": "simulated", "begins": self.begins.isoformat()}
-        self.rounds = _walk(random, self.begins, rounds, self.pairs, set_back)
+        self.rounds = _walk(random, self.begins, rounds, self.pairs, holes, set_back)
         self.trouble: Callable[[], str | None] = lambda: None
         self.gate: Callable[[int], Awaitable[None]] | None = None
         self._marks = marks
@@ -56,7 +58,9 @@ class SimMarket:
         return self.rounds[index]
 
 
-def _walk(random: Random, begins: datetime, count: int, pairs: tuple[str, ...], set_back: bool) -> list[Round]:
+def _walk(
+    random: Random, begins: datetime, count: int, pairs: tuple[str, ...], holes: float, set_back: bool
+) -> list[Round]:
     price = {pair: 100.0 * (number + 1) for number, pair in enumerate(pairs)}
     made, ts, last = list[Round](), begins, dict[str, datetime]()
     while len(made) < count:
@@ -70,7 +74,7 @@ def _walk(random: Random, begins: datetime, count: int, pairs: tuple[str, ...], 
         for pair in pairs:
             before = price[pair]
             price[pair] = before * (1 + random.gauss(0.0, 0.02 if len(made) % 40 < 30 else 0.05))
-            if pair != pairs[0] and random.random() < 0.05:
+            if pair != pairs[0] and random.random() < holes:
                 continue
             ticks[pair] = tick(random, ts, before, price[pair])
             if pair in last and (missing := round((ts - last[pair]) / HOUR) - 1) > 0:

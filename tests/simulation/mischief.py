@@ -15,7 +15,7 @@ import trio
 
 from actors.agent import Agent
 from actors.journal.store import Damaged, LogStore
-from actors.messages import ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
+from actors.messages import Committed, ConductRound, OutageChanged, ReadBook, ReadCursor, ReadHealth, TellNotes
 from actors.tower import MailboxFull, Meltdown
 from tests.simulation.disk import rows
 from tests.simulation.process import FLOORS, LOG, Life
@@ -39,7 +39,7 @@ DISK_TROUBLES: Final = {
 # What a strike only arms is counted when it happens.
 ARMED: Final = {
     "actor dies", "message kills", "actor hangs", "meltdown", "poisoned round", "process killed", "power cut",
-    "power cut in a write", "killed in a write", "power cut at a first byte",
+    "power cut in a write", "killed in a write", "power cut at a first byte", "mailbox flood",
 }  # fmt: skip
 SITES: Final = sorted(await_sites())
 HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
@@ -60,6 +60,8 @@ class Mischief:
         self._accomplice: str | None = None  # the older floor that dies while it hangs
         self._lethal: str | None = None  # which floor dies of its next message
         self._fire: str | None = None  # what befalls the stop, once it is about to be told
+        self._crowds = False  # the Broadcaster's mailbox is full when the next commit is told
+        self._orphans = False  # the Journal dies when the next checkpoint is on its way to it
         self._ambushes = 0
         self._stint = 0  # counts the troubles of the disk, and their ends
         self._poisoned: set[datetime] = set()
@@ -100,7 +102,10 @@ class Mischief:
                 older = FLOORS[: FLOORS.index(self._hang[0])]
                 self._accomplice = random.choice([None, *older])
             case "mailbox flood":
-                self._flood(*random.choice((("Strategist", TellNotes), ("Broadcaster", self._same_outage))))
+                if random.random() < 0.5:
+                    self._flood("Strategist", TellNotes)
+                else:
+                    self._crowds = True
             case "process killed" | "power cut":
                 self._until_end, self._end = random.randrange(1, 2000), kind
             case "power cut in a write" | "killed in a write":
@@ -112,7 +117,7 @@ class Mischief:
                     life.over.set()
                 if kind == "stop under fire":
                     self._fire = random.choice(("feed", "flood", "doom"))
-                    if self._fire == "doom":
+                    if random.random() < 0.5:  # before that
                         self.world.reaper.doom(random.randrange(1, 40), random.choice(("Strategist", "Journal")))
             case "disk slow" | "disk hangs":
                 self.world.latency = 0.2 if kind == "disk slow" else HANGS_SECONDS
@@ -151,19 +156,40 @@ class Mischief:
         """Somebody dies: whoever it is, one of a floor, or one who waits at a certain place."""
         random, steps = self.world.random, self.world.random.randrange(1, within)
         victims = [None, *FLOORS, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
-        if random.random() < 0.5:
+        if random.random() < 0.1:
+            self._orphans = True
+        elif random.random() < 0.5:
             self.world.reaper.doom_at(random.choice(SITES))
         else:
             self.world.reaper.doom(steps, random.choice(victims))
 
-    def stopping(self, *, halted: bool) -> None:
-        """The feed is about to halt, or has halted and the Strategist is about to say so."""
-        if self._fire == "flood" and not halted:
-            self._fire = None
-            self._flood("Strategist", TellNotes)
-        elif self._fire == "feed" and halted:
-            self._fire = None
-            self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
+    def sending(self, floor: str, message: Any) -> None:
+        """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit, and so
+        may the Strategist's at an end, or somebody dies, once the feed has halted and that is to be said."""
+        if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
+            self._crowds = False
+            self._flood("Broadcaster", self._same_outage)
+        life = self.world.life
+        if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
+            self._strike_the_farewell()
+
+    def sent_checkpoint(self) -> None:
+        """A checkpoint after a trade is in the Journal's mailbox: there it may outlive the rows that it is of. Whether
+        it has shows when somebody restores by it."""
+        if self._orphans and self.world.reaper.kill("Journal"):
+            self._orphans = False
+            self.world.marks["checkpoint orphaned"] += 1
+            self._until_end, self._end = self.world.random.randrange(200, 1000), "process killed"
+
+    def _strike_the_farewell(self) -> None:
+        fire, self._fire = self._fire, None
+        match fire:
+            case "flood":
+                self._flood("Strategist", TellNotes)
+            case "feed":
+                self.world.marks["feed died between halt and farewell"] += self.world.reaper.kill("MarketFeed")
+            case "doom":
+                self.world.reaper.doom(self.world.random.randrange(1, 10), self.world.random.choice(FLOORS[:6]))
 
     def smells(self, kind: str, entry_type: str | None) -> None:
         """A row is announced: what lies in wait for its kind strikes within some steps."""
@@ -263,6 +289,7 @@ class Mischief:
         the Broadcaster must not."""
         if self.world.life is None or self.world.life.dead:
             return
+        self.world.faults["mailbox flood"] += 1
         self.world.life.excused |= floor == "Strategist"
         address = self.world.life.agent.tower.outside().address(floor)
         try:

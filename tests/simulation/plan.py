@@ -49,6 +49,7 @@ class Plan:
     seed: int
     rounds: int
     pairs: int
+    holes: float  # the chance that a pair has no candle in a round
     speed: float | None
     faults: frozenset[str]
     latency: float  # seconds that a blocking call takes at most, while nothing is wrong
@@ -79,10 +80,11 @@ def draw(seed: int) -> Plan:
         seed=seed,
         rounds=rounds,
         pairs=len(config.watchlist),
+        holes=random.choice((0.05, 0.05, 0.3)),
         speed=random.choice((None, 0.5, 2.0, 10.0)),
         faults=chosen or frozenset({"actor dies"}),
         latency=random.choice((0.0, 0.02, 0.2, 1.0)),
-        pause=random.choice((0.3, 1.0, 3.0, 15.0)),
+        pause=random.choice((0.3, 1.0, 3.0, 15.0, 20.0)),
         budget=random.randint(6, 40),
         sizes={name: random.choice(values) for name, (_, values) in SIZES.items()},
         row_size=random.choice(ROW_SIZES),

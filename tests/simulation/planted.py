@@ -40,7 +40,7 @@ def planted(bug: Bug, into: Path) -> None:
     """
     made = mutated(bug)
     for room in COPIED:
-        shutil.copytree(ROOT / room, into / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / room, into / room, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     shutil.copy(ROOT / "pyproject.toml", into)  # what pytest goes by
     (into / bug.file).write_text(made)
 

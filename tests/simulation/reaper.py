@@ -157,6 +157,7 @@ def haunt(tower: Tower, reaper: Reaper, spell: Spell, witness: Witness) -> None:
         return evolve(floor, open=opened)
 
     def posted(floor: int, envelope: Any) -> None:
+        witness.sending(tower._floors[floor].name, envelope.message)
         try:
             post(floor, envelope)
         except MailboxFull:

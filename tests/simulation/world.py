@@ -71,7 +71,12 @@ class World:
         self.disk.before = self.mischief.about_to
         set_back = "clock set back" in self.plan.faults
         self.market = SimMarket(
-            Random(f"market {seed}"), self.plan.rounds, self.plan.pairs, set_back=set_back, marks=self.marks
+            Random(f"market {seed}"),
+            self.plan.rounds,
+            self.plan.pairs,
+            holes=self.plan.holes,
+            set_back=set_back,
+            marks=self.marks,
         )
         self.market_trouble: str | None = None
         self.market.trouble = lambda: self.market_trouble
@@ -259,6 +264,8 @@ class World:
         self.marks += self.judge.marks
         for name, count in self.disk.marks.items():
             self.marks[f"disk: {name}"] += count
+        for text in self.disk.misused[:1]:
+            self.complain("7", text)
         started = sum(row[4] == "STARTED" for row in self.log)
         if started > self.lives:
             self.complain("5", f"{self.lives} lives, and {started} of them have told that they started")
