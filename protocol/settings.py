@@ -239,7 +239,7 @@ def _usual_tokens() -> dict[str, TokenSettings]:
         "BNB": TokenSettings("0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c"),
         "CAKE": TokenSettings("0x0E09FaBB73Bd3Ade0a17ECC321fD13a19e81cE82"),
         "ETH": TokenSettings("0x2170Ed0880ac9A755fd29B2688956BD959F933F8"),
-        "LINK": TokenSettings("0xF8A0BF9cF54Bb92F17374d9e9A321e6a111a51bD"),
+        "LINK": TokenSettings("0xF8A0BF9cF54Bb92F17374d9e9A321E6a111a51bD"),
     }
 
 

@@ -80,7 +80,10 @@ def check_checksums(settings: ChainSettings) -> None:
     }  # fmt: skip
     for key, address in addresses.items():
         if address is not None and address[2:].lower() != address[2:] and not is_checksum_address(address):
-            raise UserError(f"chain.{key} = {address}: its large and small letters are no valid checksum")
+            raise UserError(
+                f"chain.{key} = {address}: its large and small letters are no valid checksum; look it up again, or "
+                "write it in small letters"
+            )
 
 
 async def _check_token(chain: Chain, key: str, token: TokenSettings, symbols: set[str]) -> None:

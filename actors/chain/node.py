@@ -165,7 +165,9 @@ class Node:
         return Reserves(first, second)
 
     async def pool_events(self, pools: Sequence[str], first: int, last: int) -> list[PoolEvent]:
-        wanted: Any = {"address": list(pools), "topics": [[SYNC, SWAP]], "fromBlock": first, "toBlock": last}
+        wanted: Any = {
+            "address": list(map(_checksummed, pools)), "topics": [[SYNC, SWAP]], "fromBlock": first, "toBlock": last
+        }  # fmt: skip
 
         def events(logs: Any) -> list[PoolEvent]:
             found = [_pool_event(log, {pool.lower() for pool in pools}, first, last) for log in logs]

@@ -50,6 +50,7 @@ class _Endpoint:
     checked: bool = False  # it is of our chain
     aside: str | None = None  # why it was set aside, until it answers again
     until: float = 0.0
+    told: str | None = None  # the last reason that was logged; one that comes and goes is told once
 
 
 class RpcChain:
@@ -257,15 +258,16 @@ class RpcChain:
         self._set_aside(endpoint, no.reason)
 
     def _set_aside(self, endpoint: _Endpoint, reason: str) -> None:
-        if endpoint.aside != reason:
+        if endpoint.told != reason:
             log.warning("endpoint %s is set aside: %s", endpoint.name, reason)
-        endpoint.aside = reason
+        endpoint.aside = endpoint.told = reason
         endpoint.until = trio.current_time() + ASIDE_SECONDS
 
     def _answers(self, endpoint: _Endpoint) -> None:
-        if endpoint.aside is not None:
+        endpoint.aside = None
+        if endpoint.told is not None and trio.current_time() >= endpoint.until:
             log.warning("endpoint %s answers again", endpoint.name)
-            endpoint.aside, endpoint.until = None, 0.0
+            endpoint.told = None
 
     def _why(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.aside.items()) or "there is none"
