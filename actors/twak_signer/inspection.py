@@ -69,7 +69,7 @@ def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[
     killed = f"killed at {guard.killed_at} ({guard.killed_reason})" if guard.killed else f"signs, by way of {guard.way}"
     missing = [
         pair
-        for pair in (*risk.settings.watchlist, f"{USDT}/{USDT}")
+        for pair in risk.settings.watchlist
         if not _same(guard.allowlist.get(base_of(pair)), address_of(settings, base_of(pair)))
     ]
     theirs, ours = guard.anchor, seen.anchor
