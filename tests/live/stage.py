@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 from attrs import define, field
 
+from actors.journal.store import FILE_NAME, LogReader
 from tests.evm.market import Market
 from tests.evm.paths import Step, go
 from tests.guard.houses import WALLET, GuardProcess, make_folder
@@ -95,7 +97,7 @@ daily_drawdown_pct = 5
 eval_window_days = 1
 trade_floor = 1
 [live]
-slippage_pct = 0.5
+slippage_pct = 0.4
 deadline_seconds = 3000
 """
 STRATEGY = """
@@ -181,6 +183,12 @@ class Stage:
     def journal(self, kind: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.daemon.get(f"/agents/current/journal?type={kind}&limit=5000").json()
         return found
+
+    def facts(self, kind: str, **like: object) -> list[dict[str, Any]]:
+        """The log's rows of a kind that clients do not see, as the journal's reader gives them."""
+        with closing(LogReader(self.folder / "data" / FILE_NAME)) as reader:
+            found = [json.loads(body) for _, body in reader.bodies(0, (kind,), 100_000)]
+        return [row for row in found if like.items() <= row.items()]
 
     def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
         return httpx.post(f"{self.daemon.listening()}/agents/current/{path}", json=dict(body), timeout=SECONDS)
