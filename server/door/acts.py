@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 
 import trio
 from attrs import asdict, field, frozen
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.broadcaster.board import Board
@@ -81,7 +81,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
     @app.get("/agents/<id>/preflight")
     async def look(id: str) -> Response:
         desk.check(id)
-        _, checks = await _inspected(desk, force=False)
+        _, checks = await _inspected(desk, force=request.args.get("force") == "true")
         return desk.answer([asdict(check) for check in checks])
 
     @app.post("/agents/<id>/promote")

@@ -22,7 +22,7 @@ from tests.guard.houses import WALLET, GuardProcess, make_folder
 from tests.world.daemon import SECONDS, DaemonProcess
 
 PAIR = "ETH/USDT"
-CANDLE_SECONDS = 600
+CANDLE_SECONDS = 3600
 CANDLE = timedelta(seconds=CANDLE_SECONDS)
 CONFIRMATIONS = 2
 

@@ -1,8 +1,9 @@
-"""The whole story on a real EVM, by the public surface alone: paper, its record, live, a breach, a lock, live again, and
-the kill switch. At the end the wallet holds what the ledger says, to the wei."""
+"""The whole story on a real EVM, by the public surface alone: paper, its record, live, a breach, a lock, live again,
+and the kill switch. At the end the wallet holds what the ledger says, to the wei."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, Final
 
 from protocol.signing import GuardStatus, ReadGuard
@@ -97,36 +98,26 @@ def test_paper_to_live_and_back_and_live_again_until_the_kill_switch(stage: Stag
     assert stage.market.chain.nonce(WALLET) == nonce
 
     # What the wallet has is what the ledger says.
-    gas = spent = received = bought_eth = sold_eth = 0
+    usdt, eth, gas = begun_with["USDT"], 0, 0
+    sides = {row["order"]["ref"]: row["order"]["side"] for row in stage.facts("intended")}
     for row in stage.facts("mined"):
         gas += int(row["gas_units"])
         if row["leg"] == "swap":
-            spent, received = spent + int(row["spent"]), received + int(row["received"])
-    usdt = begun_with["USDT"]
-    for row, entry in zip(stage.facts("mined", leg="swap"), live_trades(stage), strict=True):
-        if entry["side"] == "buy":
-            usdt, bought_eth = usdt - int(row["spent"]), bought_eth + int(row["received"])
-        else:
-            usdt, sold_eth = usdt + int(row["received"]), sold_eth + int(row["spent"])
+            out, back = int(row["spent"]), int(row["received"])
+            buying = sides[row["order_ref"]] == "buy"
+            usdt, eth = (usdt - out, eth + back) if buying else (usdt + back, eth - out)
     now = stage.market.balances(WALLET)
-    assert now["USDT"] == usdt
-    assert now["ETH"] == bought_eth - sold_eth == 0
-    assert now["BNB"] == begun_with["BNB"] - gas
+    assert (now["USDT"], now["ETH"], now["BNB"]) == (usdt, eth, begun_with["BNB"] - gas)
+    assert eth == 0
     assert stage.market.allowance(WALLET, "USDT", stage.market.pancake.router) == 0
 
     # Every message came in its order, causes before their echoes.
     events = stage.events()
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     changes = [event for event in events if event["event"] == "status_change"]
-    assert [(one["from"], one["to"]) for one in changes][:3] == [
-        ("PAPER", "ELIGIBLE"),
-        ("ELIGIBLE", "LIVE"),
-        ("LIVE", "DEMOTED"),
-    ]
-    for one, two in zip(changes, changes[1:], strict=False):
-        assert one["to"] == two["from"]
-    for cause, echo in (("demotion", "DEMOTED"),):
-        place = next(number for number, event in enumerate(events) if event["event"] == cause)
-        assert events[place + 1]["event"] == "status_change"
-        assert events[place + 1]["to"] == echo
-        assert events[place + 1]["ts"] == events[place]["ts"]
+    first_three = [(change["from"], change["to"]) for change in changes[:3]]
+    assert first_three == [("PAPER", "ELIGIBLE"), ("ELIGIBLE", "LIVE"), ("LIVE", "DEMOTED")]
+    assert all(one["to"] == two["from"] for one, two in pairwise(changes))
+    place = events.index(demotion)
+    assert events[place + 1] == next(change for change in changes if change["to"] == "DEMOTED")
+    assert events[place + 1]["ts"] == demotion["ts"]
