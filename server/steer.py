@@ -1,4 +1,4 @@
-"""`forestay preflight`, `promote`, `demote` and `reapprove`: a person's acts, asked of the running daemon over its REST."""
+"""`forestay preflight`, `promote`, `demote` and `reapprove`: a person's acts, asked of the running daemon."""
 
 from __future__ import annotations
 

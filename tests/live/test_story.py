@@ -47,7 +47,7 @@ def test_paper_to_live_and_back_and_live_again_until_the_kill_switch(stage: Stag
     assert promoted.status_code == 200, promoted.text
     steps(stage, 2010, 1990, 1900)
     settle(stage)
-    steps(stage, 1850, 2000, 2050)
+    steps(stage, 1850, 2000)
     settle(stage)
     bought, sold = live_trades(stage)
     assert (bought["side"], sold["side"]) == ("buy", "sell")
@@ -60,7 +60,7 @@ def test_paper_to_live_and_back_and_live_again_until_the_kill_switch(stage: Stag
     # It holds again when the market falls by more than a day may lose.
     steps(stage, 2010, 1990, 1900)
     settle(stage)
-    steps(stage, 1700, 1500)
+    steps(stage, 1500)
     stage.until(lambda: stage.agent()["status"] == "DEMOTED")
     settle(stage)
     (demotion,) = stage.events("demotion")
