@@ -7,7 +7,7 @@ from typing import Any
 
 from eth_utils.address import is_checksum_address
 
-from actors.chain.bars import floor
+from actors.chain.bars import Pool, floor
 from actors.chain.port import Chain, Denied, Unanswered
 from protocol.errors import UserError
 from protocol.settings import ChainSettings, TokenSettings
@@ -114,14 +114,14 @@ async def _pool(chain: Chain, settings: ChainSettings, pair: str, key: str) -> d
         raise UserError(f"{no} is no factory ({denied.reason})") from None
     if address is None:
         raise UserError(f"{no} has no pool of {pair}")
-    reserves = await chain.reserves(address)
-    if not reserves.first or not reserves.second:
-        raise UserError(f"{no} its pool of {pair} ({address}) is empty")
     first, second = await chain.tokens_of(address)
     ours = token.address.lower()
     if {first, second} != {ours, settings.usdt.address.lower()}:
         raise UserError(f"{no} its pool of {pair} ({address}) is of {first} and {second}")
-    return {"pool": address, "token": ours, "decimals": token.decimals, "token_first": first == ours}
+    pinned = {"pool": address, "token": ours, "decimals": token.decimals, "token_first": first == ours}
+    if Pool.of(pair, pinned, settings.usdt.decimals).price(await chain.reserves(address)) is None:
+        raise UserError(f"{no} its pool of {pair} ({address}) is empty, or as good as")
+    return pinned
 
 
 async def _reference(chain: Chain, settings: ChainSettings, pair: str) -> dict[str, Any] | None:
