@@ -57,6 +57,8 @@ _ABI: Final = {
     "getReserves": ((), ("uint112", "uint112", "uint32")),
     "token0": ((), ("address",)),
     "token1": ((), ("address",)),
+    "factory": ((), ("address",)),
+    "WETH": ((), ("address",)),
     "getPair": (("address", "address"), ("address",)),
     "getAmountsOut": (("uint256", "address[]"), ("uint256[]",)),
     "latestRoundData": ((), ("uint80", "int256", "uint256", "uint256", "uint80")),
@@ -205,8 +207,10 @@ class Node:
         (found,) = await self._call(factory, "getPair", (one, other), None)
         return found if int(found, 16) else None
 
-    async def has_code(self, address: str) -> bool:
-        return bool(await self._asked(lambda: self._w3.eth.get_code(_checksummed(address)), bytes))
+    async def wiring(self, router: str) -> tuple[str, str]:
+        (factory,) = await self._call(router, "factory", (), None)
+        (wrapped,) = await self._call(router, "WETH", (), None)
+        return factory, wrapped
 
     # --- an owner
 

@@ -79,25 +79,32 @@ async def test_a_second_factory_s_pool_is_the_reference_where_there_is_no_feed()
 
 async def test_the_wrapped_coin_is_traded_by_the_coin_s_name() -> None:
     async with chain() as (it, _):
-        with pytest.raises(UserError, match=f"chain.tokens: {FACTORY} has no pool of BNB/USDT"):
+        with pytest.raises(UserError, match=f"chain.factory = {FACTORY}: has no pool of BNB/USDT"):
             await found(it, settings(tokens={"BNB": TokenSettings(WBNB)}))
 
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"router": address(9)}, f"chain.router = {address(9)}: there is no contract"),
-        ({"factory": address(9)}, f"chain.factory = {address(9)}: there is no contract"),
+        ({"router": address(9)}, f"chain.router = {address(9)}: is no router (1 (127.0.0.1): no contract at "),
+        ({"factory": OTHER_FACTORY}, f"chain.factory = {OTHER_FACTORY}: chain.router goes by {FACTORY}"),
+        ({"wbnb": TokenSettings(ETH)}, f"chain.wbnb = {ETH}: chain.router goes by {WBNB}"),
         ({"usdt": TokenSettings(CAKE)}, f"chain.usdt = {CAKE}: calls itself 'CAKE' with 18 decimals, not USDT with 18"),
         ({"usdt": TokenSettings(USDT, 6)}, f"chain.usdt = {USDT}: calls itself 'USDT' with 18 decimals, not USDT with"),
         ({"usdt": TokenSettings(ROUTER)}, f"chain.usdt = {ROUTER}: is no token (1 (127.0.0.1): no contract at "),
-        ({"wbnb": TokenSettings(ETH)}, f"chain.wbnb = {ETH}: calls itself 'ETH' with 18 decimals, not WBNB"),
         (
             {"tokens": {"CAKE": TokenSettings(ETH)}},
             f"chain.tokens.CAKE = {ETH}: calls itself 'ETH' with 18 decimals, not CAKE",
         ),
-        ({"factory": OTHER_FACTORY}, f"chain.tokens: {OTHER_FACTORY} has no pool of CAKE/USDT"),
+        (
+            {"references": {}, "reference_factory": OTHER_FACTORY},
+            f"chain.reference_factory = {OTHER_FACTORY}: has no pool of CAKE/USDT",
+        ),
         ({"references": {"ETH/USDT": ETH}}, f"chain.references.ETH/USDT = {ETH}: is no Chainlink feed"),
+        (
+            {"references": {}, "reference_factory": ETH},
+            f"chain.reference_factory = {ETH}: is no factory (1 (127.0.0.1)",
+        ),
         ({"references": {}, "reference_factory": FACTORY}, "chain.reference_factory: is chain.factory; a price is no"),
     ],
 )
@@ -111,7 +118,9 @@ async def test_what_is_not_what_it_is_taken_for_is_refused_by_its_key(wrong: dic
 async def test_a_chain_that_does_not_answer_cannot_found_a_log() -> None:
     async with chain() as (it, endpoint):
         endpoint.faults["eth_call"] = Error("limit exceeded")
-        with pytest.raises(UserError, match=r"^chain\.usdt = .*: is no token \(1 \(127\.0\.0\.1\): limit exceeded\)$"):
+        with pytest.raises(
+            UserError, match=r"^chain\.router = .*: is no router \(1 \(127\.0\.0\.1\): limit exceeded\)$"
+        ):
             await found(it, settings())
         endpoint.chain_id = 97
         await it.aclose()

@@ -446,12 +446,12 @@ async def test_endpoints_that_have_fallen_behind_the_last_round_are_an_outage() 
     assert "is not 3 blocks deep" in answer.reason
 
 
-@pytest.mark.parametrize("reserves", [(0, 0), (0, 5)])
+@pytest.mark.parametrize("reserves", [(0, 0), (0, 5), (5, 0), (1, 10**32)])
 async def test_an_empty_pool_has_no_price(reserves: tuple[int, int]) -> None:
     world = at_genesis()
     world.states = [{**state, ETH_POOL: Reserves(*reserves)} for state in world.states]
     answer = await ask(market(Sim(world)))
-    assert answer == Outage("market", f"the pool of ETH/USDT ({ETH_POOL}) is empty")
+    assert answer == Outage("market", f"the pool of ETH/USDT ({ETH_POOL}) is empty, or as good as: it has no price")
 
 
 def test_what_is_pinned_names_no_machine_and_no_address_of_an_endpoint() -> None:

@@ -215,7 +215,7 @@ class Sim(Chain):
     async def pool(self, factory: str, one: str, other: str, /) -> str | None:
         raise NotImplementedError
 
-    async def has_code(self, address: str, /) -> bool:
+    async def wiring(self, router: str, /) -> tuple[str, str]:
         raise NotImplementedError
 
     async def balance(self, owner: str, token: str | None = None, at: Block | None = None, /) -> int:
