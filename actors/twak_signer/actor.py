@@ -184,11 +184,20 @@ async def _inspected(armed: Armed, pairs: tuple[str, ...], anchor: Anchor) -> In
     return Inspection(
         guard,
         await chain.gas_price(),
-        await chain.has_code(settings.router),
+        await _fits(chain, settings),
         await armed.pursuit.holdings([base_of(pair) for pair in pairs]),
         {pair: await _round_trip(armed, pair) for pair in pairs},
         anchor,
     )
+
+
+async def _fits(chain: Chain, settings: ChainSettings) -> bool:
+    """Is the router what the settings take it for?"""
+    try:
+        wired = await chain.wiring(settings.router)
+    except Denied:
+        return False
+    return [it.lower() for it in wired] == [settings.factory.lower(), settings.wbnb.address.lower()]
 
 
 async def _round_trip(armed: Armed, pair: str) -> Decimal | None:

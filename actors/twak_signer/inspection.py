@@ -30,11 +30,12 @@ PROMISES: Final = {
 @frozen
 class Inspection:
     """What was seen. `round_trips` is, by pair, the fraction that buying and selling again would cost now, None where
-    the router gives no quote. `anchor` is the log's own."""
+    the router gives no quote. `router_fits` says that it trades at the factory and wraps the coin that it should;
+    `anchor` is the log's own."""
 
     guard: GuardStatus
     gas_price: int
-    router_has_code: bool
+    router_fits: bool
     units: dict[str, Units]
     round_trips: dict[str, Decimal | None]
     anchor: Anchor
@@ -78,7 +79,7 @@ def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[
     return (
         PreflightCheck("guard", not guard.killed, killed),
         PreflightCheck("chain_id", guard.chain_id == settings.chain_id, f"{settings.chain_id} and {guard.chain_id}"),
-        PreflightCheck("router", seen.router_has_code and _same(guard.router, settings.router), router),
+        PreflightCheck("router", seen.router_fits and _same(guard.router, settings.router), router),
         PreflightCheck(
             "allowlist",
             not missing,
