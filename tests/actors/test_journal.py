@@ -20,7 +20,7 @@ from actors.strategist import actor as strategist
 from actors.tower import Actor, Floor, Tower
 from actors.turn import Turn
 from protocol.errors import Outage
-from protocol.events import EVENTS, FACTS
+from protocol.events import EVENTS, FACTS, LIVE_FACTS
 from protocol.settings import QuotesConfig
 from tests.actors.logs import contents, decisions, undisturbed, undisturbed_decisions
 from tests.actors.seeded import run_seeded
@@ -297,6 +297,6 @@ def test_a_new_strategy_right_after_an_outage_ends_no_actor(tmp_path: Path, wait
 
 def test_the_market_of_these_tests_reaches_every_kind_of_row() -> None:
     kinds = {row[3] for seed, rounds in ((SEED, ROUNDS), (18, 60)) for row in undisturbed(seed, rounds)}
-    live_only = {"twak_block", "promotion", "demotion", "lock_lifted"}
+    live_only = {"twak_block", "promotion", "demotion", "lock_lifted", *(row.kind for row in LIVE_FACTS)}
     waiting = {"placed"}  # with fill_at = "next_open": tests/backtesting has those
     assert kinds == {row.kind for row in (*EVENTS, *FACTS)} - live_only - waiting

@@ -15,14 +15,17 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.risk_engine.moves import demote_by_hand, demote_on_breach, kill, promote, reapprove
+from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, Restored, acted, demote_on_breach
 from actors.risk_engine.rules import assess, config_rows
 from actors.risk_engine.state import RiskState, evolve, traded
 from protocol.errors import Refusal
 from protocol.events import (
     ConfigAdopted,
     Demotion,
+    Flattening,
+    Frozen,
     JournalEntry,
+    LiveOpened,
     Marked,
     Phase,
     Promotion,
@@ -31,6 +34,7 @@ from protocol.events import (
     Trade,
 )
 from protocol.lifecycle import MOVES, move
+from protocol.money import Units
 from protocol.settings import AgentConfig, EvaluationConfig, RiskConfig
 from protocol.times import next_midnight, to_wire
 
@@ -64,7 +68,9 @@ class Agent:
         self.batches.append(rows)
         return rows
 
-    def act(self, found: tuple[Row, ...] | Refusal) -> tuple[Row, ...] | Refusal:
+    def act(self, act: Act, *, flat: bool = True) -> tuple[Row, ...] | Refusal:
+        """A person's act, or the news of one."""
+        found = acted(self.state, act, self.at, flat=flat)
         return found if isinstance(found, Refusal) else self.tell(*found)
 
     def round(self, hours: float, equity: Any, *pnls: Any, live: Any = None, lost_live: int = 0) -> tuple[Row, ...]:
@@ -85,6 +91,15 @@ class Agent:
         return [(row.from_, row.to) for batch in self.batches for row in batch if isinstance(row, StatusChange)]
 
 
+def promotion(equity: Any = 500, *, force: bool = False) -> Promote:
+    """With so much in the wallet, all of it in USDT."""
+    cash = Decimal(str(equity))
+    return Promote(cash, cash, {"USDT": Units.of(cash, 18), "gas": Units(7)}, "The guard holds the key.", force)
+
+
+KILLED: Final = Killed("2026-01-02T00:00:00.000Z", "by hand")
+
+
 def closing(at: datetime, pnl: Any, phase: Phase = "paper") -> Trade:
     one = Decimal(1)
     return Trade(at, "ETH/USDT", "sell", one, one, Decimal(str(pnl)), one, phase, "jrn", one, "ord", 60, one)
@@ -100,7 +115,7 @@ def eligible() -> Agent:
 
 def live(equity: Any = 500) -> Agent:
     agent = eligible()
-    agent.act(promote(agent.state, agent.at, Decimal(str(equity))))
+    agent.act(promotion(equity))
     assert agent.state.status == "LIVE"
     return agent
 
@@ -114,29 +129,31 @@ def kinds(rows: tuple[Row, ...]) -> list[str]:
 
 def test_a_person_promotes_on_the_record() -> None:
     agent = eligible()
-    rows = agent.act(promote(agent.state, agent.at, Decimal(500)))
+    rows = agent.act(promotion())
     assert isinstance(rows, tuple)
-    assert kinds(rows) == ["PROMOTION", "STATUS_CHANGE", "mark", "promotion", "status_change"]
-    entry, _, _, event, echo = rows
+    assert kinds(rows) == ["PROMOTION", "STATUS_CHANGE", "live_opened", "promotion", "status_change"]
+    entry, _, opened, event, echo = rows
     assert isinstance(entry, JournalEntry)
+    assert opened == LiveOpened(agent.at, Decimal(500), Decimal(500), {"USDT": Units(500 * 10**18), "gas": Units(7)})
     assert isinstance(event, Promotion)
     assert isinstance(echo, StatusChange)
     assert (event.tx_hash, event.journal_ref, echo.from_, echo.to) == (None, entry.id, "ELIGIBLE", "LIVE")
     assert "500.00 USDT" in entry.text
     assert "on its record" in entry.text
+    assert entry.text.endswith("The guard holds the key.")
     assert agent.state.live is not None
     assert agent.state.live.equity == agent.state.live.peak == agent.state.live.risk_peak == 500
 
 
 def test_before_the_record_is_there_only_force_promotes() -> None:
     agent = Agent()
-    refused = promote(agent.state, BEGINS, Decimal(500))
+    refused = agent.act(promotion())
     assert isinstance(refused, Refusal)
     assert refused.rule == "NOT_ELIGIBLE"
     assert "trade_floor" in refused.reason
-    agent.act(promote(agent.state, BEGINS, Decimal(500), force=True))
+    agent.act(promotion(force=True))
     assert agent.changes == [("PAPER", "LIVE")]
-    again = promote(agent.state, BEGINS, Decimal(500), force=True)
+    again = agent.act(promotion(force=True))
     assert isinstance(again, Refusal)
     assert again.rule == "ALREADY_LIVE"
 
@@ -147,7 +164,9 @@ def test_a_daily_breach_of_the_live_book_demotes_until_midnight(equity: str, dem
     rows = agent.round(1, 1005, live=equity)
     assert bool(rows) == demoted
     if demoted:
-        assert kinds(rows) == ["RISK_BREACH", "DEMOTION", "STATUS_CHANGE", "demotion", "status_change"]
+        assert kinds(rows) == [
+            "RISK_BREACH", "DEMOTION", "STATUS_CHANGE", "demotion", "status_change", "flattening",
+        ]  # fmt: skip
         event = rows[3]
         assert isinstance(event, Demotion)
         assert (event.rule, event.breach) == ("daily_drawdown", "daily")
@@ -172,12 +191,12 @@ def test_a_max_breach_of_the_live_book_demotes_until_a_person_re_approves(equity
         assert (event.rule, event.breach, event.locked_until) == ("max_drawdown", "max", None)
         for _ in range(30):
             assert not [row for row in agent.round(24, 1005) if isinstance(row, StatusChange)]
-        refused = promote(agent.state, agent.at, Decimal(500), force=True)
+        refused = agent.act(promotion(force=True))
         assert isinstance(refused, Refusal)
         assert refused.rule == "PROMOTION_LOCKED"
         assert event.journal_ref in refused.reason
-        assert isinstance(reapprove(agent.state, "jrn_other", "because", agent.at), Refusal)
-        agent.act(reapprove(agent.state, event.journal_ref, "looked at it", agent.at))
+        assert isinstance(agent.act(Reapprove("jrn_other", "because")), Refusal)
+        agent.act(Reapprove(event.journal_ref, "looked at it"))
         assert agent.changes[-1] == ("DEMOTED", "ELIGIBLE")  # the paper record holds all the while
         assert agent.state.lock is None
         assert agent.state.live is not None
@@ -192,7 +211,7 @@ def test_a_daily_lock_runs_out_at_midnight_and_promotes_nothing(pnl: int, to: st
     hours = (locked_until - agent.at) / HOUR
     agent.round(hours - 0.01, 1005)
     assert agent.state.status == "DEMOTED"
-    refused = promote(agent.state, agent.at, Decimal(500))
+    refused = agent.act(promotion())
     assert isinstance(refused, Refusal)
     assert to_wire(locked_until) in refused.reason
     rows = agent.round(0.01, 1005)
@@ -201,17 +220,37 @@ def test_a_daily_lock_runs_out_at_midnight_and_promotes_nothing(pnl: int, to: st
 
 
 def test_a_person_demotes_and_the_kill_switch_does_without_a_lock() -> None:
-    for act, entries in (
-        (lambda state, at: demote_by_hand(state, "holiday", at), ["STATUS_CHANGE", "status_change"]),
-        (kill, ["KILL", "STATUS_CHANGE", "status_change"]),
-    ):
+    acts: tuple[tuple[Act, list[str], type[Flattening | Frozen]], ...] = (
+        (Demote("holiday"), ["STATUS_CHANGE", "status_change", "flattening"], Flattening),
+        (KILLED, ["KILL", "STATUS_CHANGE", "status_change", "frozen"], Frozen),
+    )
+    for act, entries, last in acts:
         agent = live()
-        rows = agent.act(act(agent.state, agent.at))
+        rows = agent.act(act)
         assert isinstance(rows, tuple)
         assert kinds(rows) == entries
+        end = rows[-1]
+        assert isinstance(end, last)
+        assert end.ts == agent.at
+        assert (KILLED.at if act is KILLED else "holiday") in end.reason
         assert (agent.changes[-1], agent.state.lock) == (("LIVE", "PAPER"), None)
-    assert isinstance(demote_by_hand(agent.state, "again", agent.at), Refusal)
-    assert kinds(kill(agent.state, agent.at)) == ["KILL"]
+    again = agent.act(Demote("again"))
+    assert isinstance(again, Refusal)
+    assert again.rule == "NOT_LIVE"
+    killed, restored = agent.act(KILLED), agent.act(Restored(KILLED.at))
+    assert isinstance(killed, tuple)
+    assert isinstance(restored, tuple)
+    assert kinds(killed) == ["KILL", "frozen"]
+    assert kinds(restored) == ["RESTORE"]
+
+
+def test_a_person_has_what_a_kill_switch_stranded_sold_whatever_the_status() -> None:
+    agent = live()
+    agent.act(KILLED, flat=False)
+    rows = agent.act(Demote("now that it signs again"), flat=False)
+    assert isinstance(rows, tuple)
+    assert kinds(rows) == ["flattening"]
+    assert agent.state.status == "PAPER"
 
 
 def test_a_config_change_leaves_live_what_is_live_and_starts_the_record_anew() -> None:
@@ -242,6 +281,7 @@ class Lifecycle(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.agent = Agent()
+        self.kills = 0  # each is named by when the guard was killed
 
     @rule(hours=st.integers(1, 30), equity=st.integers(700, 1300), pnl=st.integers(-20, 30), live=st.integers(300, 600))
     def round(self, hours: int, equity: int, pnl: int, live: int) -> None:
@@ -250,16 +290,24 @@ class Lifecycle(RuleBasedStateMachine):
     @rule(force=st.booleans())
     def promote(self, force: bool) -> None:
         locked = self.agent.state.lock is not None
-        found = self.agent.act(promote(self.agent.state, self.agent.at, Decimal(500), force=force))
+        found = self.agent.act(promotion(force=force))
         assert not locked or (isinstance(found, Refusal) and found.rule == "PROMOTION_LOCKED")
 
-    @rule()
-    def demote(self) -> None:
-        self.agent.act(demote_by_hand(self.agent.state, "by hand", self.agent.at))
+    @rule(flat=st.booleans())
+    def demote(self, flat: bool) -> None:
+        was = self.agent.state.status
+        found = self.agent.act(Demote("by hand"), flat=flat)
+        assert isinstance(found, Refusal) == (was != "LIVE" and flat)
 
     @rule()
     def kill(self) -> None:
-        self.agent.act(kill(self.agent.state, self.agent.at))
+        self.kills += 1
+        assert isinstance(self.agent.act(Killed(f"kill {self.kills}", "by hand")), tuple)
+
+    @rule()
+    def restore(self) -> None:
+        self.kills += 1
+        assert isinstance(self.agent.act(Restored(f"kill {self.kills}")), tuple)
 
     @precondition(lambda self: self.agent.state.lock is not None)
     @rule(right=st.booleans())
@@ -267,7 +315,7 @@ class Lifecycle(RuleBasedStateMachine):
         lock = self.agent.state.lock
         assert lock is not None
         name = lock.demotion if right else "jrn_other"
-        found = self.agent.act(reapprove(self.agent.state, name, "looked at", self.agent.at))
+        found = self.agent.act(Reapprove(name, "looked at"))
         assert isinstance(found, Refusal) == (not right or lock.breach == "daily")
 
     @invariant()
@@ -290,6 +338,19 @@ class Lifecycle(RuleBasedStateMachine):
                     assert echo.to == ("LIVE" if isinstance(row, Promotion) else "DEMOTED")
                 if isinstance(row, Demotion):
                     assert (row.locked_until is None) == (row.breach == "max")
+
+    @invariant()
+    def what_leads_out_of_live_ends_with_what_becomes_of_the_holdings(self) -> None:
+        for batch in self.agent.batches:
+            out = [row for row in batch if isinstance(row, StatusChange) and row.from_ == "LIVE"]
+            if out:
+                killed = any(isinstance(row, JournalEntry) and row.type == "KILL" for row in batch)
+                assert isinstance(batch[-1], Frozen if killed else Flattening)
+
+    @invariant()
+    def no_two_entries_have_one_id(self) -> None:
+        ids = [row.id for batch in self.agent.batches for row in batch if isinstance(row, JournalEntry)]
+        assert len(set(ids)) == len(ids)
 
     @invariant()
     def a_lock_is_there_exactly_while_demoted(self) -> None:

@@ -13,12 +13,21 @@ from protocol.events import (
     Decided,
     Demotion,
     EntryType,
+    Flattening,
+    Frozen,
     Genesis,
+    GivenUp,
+    HandedOver,
+    Intended,
     JournalEntry,
+    Leg,
+    LiveOpened,
     LockLifted,
     Marked,
+    Mined,
     OrderPlaced,
     Promotion,
+    Purpose,
     QuoteRejected,
     RiskVeto,
     RoundSettled,
@@ -28,14 +37,17 @@ from protocol.events import (
     Snapshot,
     Status,
     StatusChange,
+    Submitted,
     Trade,
     TwakBlock,
 )
 from protocol.market import Candle, Gap, Observation, Reading, Tick
+from protocol.money import Units
 from protocol.orders import Order, Quote
 from protocol.settings import (
     AgentConfig,
     EvaluationConfig,
+    LiveConfig,
     PairQuotes,
     PaperConfig,
     PresetName,
@@ -79,7 +91,10 @@ ticks = st.builds(Tick, candles, observations, st.none() | observations)
 gaps = st.builds(Gap, pairs, times, times, st.integers(1, 10**6))
 readings = st.builds(Reading, money, times)
 
-orders = st.builds(Order, text, pairs, sides, money, st.none() | above_zero, text)
+orders = st.builds(Order, text, pairs, sides, money, st.none() | above_zero, text, phases)
+units = st.integers(-(2**256), 2**256).map(Units)
+holdings = st.dictionaries(text, units, max_size=3)
+legs = st.sampled_from(get_args(Leg))
 _unchecked = st.just(dict[str, Any]())
 _checked = st.fixed_dictionaries(
     {
@@ -164,6 +179,7 @@ configs = st.builds(
         impact=st.sampled_from(["pool", "none"]),
         fill_at=st.sampled_from(["quote", "next_open"]),
     ),
+    st.builds(LiveConfig, st.decimals("0.01", 3, places=2), st.decimals(3, 50, places=2), st.integers(10, 86_400)),
     st.integers(1, 1440),
 )
 
@@ -184,7 +200,7 @@ EVENT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         QuoteRejected, times, pairs, st.sampled_from(["divergence", "stale", "liquidity"]), text,
         st.sampled_from(["QUOTE_DIVERGENCE", "QUOTE_STALE", "INSUFFICIENT_LIQUIDITY"]), text, money, money,
     ),
-    st.builds(TwakBlock, times, text, text, text),
+    st.builds(TwakBlock, times, text, text, text, pairs, sides, money, text),
     st.builds(Promotion, times, st.none() | text, text),
     st.builds(Demotion, times, text, st.sampled_from(["daily", "max"]), st.none() | times, text),
 )  # fmt: skip
@@ -196,7 +212,7 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(Marked, times, money, st.dictionaries(pairs, above_zero), phases),
     st.builds(OrderPlaced, times, orders, quotes),
     st.builds(LockLifted, times, text),
-    st.builds(Decided, times, pairs, sides, text, st.none() | text),
+    st.builds(Decided, times, pairs, sides, text, st.none() | text, phases),
     st.builds(
         RoundSettled,
         times,
@@ -204,8 +220,22 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         st.dictionaries(pairs, ticks),
         st.lists(gaps, max_size=2).map(tuple),
         st.dictionaries(text, readings, max_size=2),
+        st.dictionaries(pairs, st.lists(candles, max_size=2).map(tuple), max_size=2),
     ),
-)
+    st.builds(LiveOpened, times, money, money, holdings),
+    st.builds(
+        Intended, times, orders, quotes, st.sampled_from(get_args(Purpose)), text, text, units, units,
+        st.integers(0, 2**53),
+    ),
+    st.builds(Submitted, times, text, legs, st.integers(0, 2**53), text, text, units),
+    st.builds(HandedOver, times, text, st.integers(0, 2**53), holdings),
+    st.builds(
+        Mined, times, text, legs, text, st.integers(0, 2**53), st.booleans(), units, units, units, money,
+    ),
+    st.builds(GivenUp, times, text, pairs, text, text),
+    st.builds(Frozen, times, text),
+    st.builds(Flattening, times, text),
+)  # fmt: skip
 events: st.SearchStrategy[Row] = st.one_of(*EVENT_STRATEGIES)
 facts: st.SearchStrategy[Row] = st.one_of(*FACT_STRATEGIES)
 rows: st.SearchStrategy[Row] = events | facts

@@ -54,7 +54,8 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     ({"watchlist": ["ETH/EUR"]}, f"watchlist = ('ETH/EUR',): {PAIR_LIST}"),
     (
         agent(nope=1),
-        "nope = 1: unknown key; valid keys are watchlist, strategy, quotes, risk, evaluation, paper, snapshot_minutes",
+        "nope = 1: unknown key; valid keys are watchlist, strategy, quotes, risk, evaluation, paper, live, "
+        "snapshot_minutes",
     ),
     (agent(risk=5), "risk = 5: must be a table of keys"),
     (agent(risk={"x": 1}), f"risk.x = 1: unknown key; valid keys are {RISK_KEYS}"),
@@ -99,6 +100,12 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     (agent(paper={"impact": "some"}), "paper.impact = 'some': must be one of pool, none"),
     (agent(paper={"impact": None}), "paper.impact = None: must be one of pool, none"),
     (agent(paper={"fill_at": "close"}), "paper.fill_at = 'close': must be one of quote, next_open"),
+    (agent(live={"slippage_pct": 0}), "live.slippage_pct = 0: must be from 0.01 to 50"),
+    (
+        agent(live={"slippage_pct": 2, "flatten_slippage_pct": 1}),
+        "live.flatten_slippage_pct = 1: must be at least slippage_pct (2): the way out is never the narrower one",
+    ),
+    (agent(live={"deadline_seconds": 9}), "live.deadline_seconds = 9: must be from 10 to 86400"),
     (agent(snapshot_minutes=0), "snapshot_minutes = 0: must be from 1 to 1440"),
     (agent(strategy={"fee_multiple": 101}), "strategy.fee_multiple = 101: must be from 0 to 100"),
     (agent(strategy={"spec": spec(name=5)}), "strategy.spec.name = 5: must be text"),
