@@ -168,10 +168,12 @@ async def _tick(armed: Armed, pair: str, head: Block) -> Tick:
     """The pool and what stands beside it, as of `head`; the candle is this one price."""
     pool, feed = armed.pools[pair], armed.feeds.get(pair)
     reserves = await armed.chain.reserves(pool.address, head)
-    price = pool.price(reserves)
+    if (price := pool.price(reserves)) is None:
+        raise Unanswered(f"the pool of {pair} has no price that can be")
     reference: Observation | None = None
     if isinstance(feed, Pool):
-        reference = Observation("other pool", feed.price(await armed.chain.reserves(feed.address, head)), head.at)
+        beside = feed.price(await armed.chain.reserves(feed.address, head))
+        reference = None if beside is None else Observation("other pool", beside, head.at)
     elif feed is not None:
         reference = fed(await armed.chain.answer(feed, head))
     candle = Candle(head.at, price, price, price, price, Decimal(0))

@@ -27,7 +27,6 @@ from protocol.events import (
     JournalEntry,
     LiveOpened,
     Marked,
-    Phase,
     Promotion,
     Row,
     StatusChange,
@@ -35,6 +34,7 @@ from protocol.events import (
 )
 from protocol.lifecycle import MOVES, move
 from protocol.money import Units
+from protocol.orders import Phase
 from protocol.settings import AgentConfig, EvaluationConfig, RiskConfig
 from protocol.times import next_midnight, to_wire
 
