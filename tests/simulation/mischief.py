@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 import trio
+from attrs import frozen
 
 from actors.agent import Agent
-from actors.journal.store import Damaged, LogStore
+from actors.journal.chain import Head
+from actors.journal.store import MAKER, Checkpoint, Damaged, LogStore
 from actors.messages import (
     Assess,
     Capture,
@@ -30,7 +32,8 @@ from actors.messages import (
     TellNotes,
 )
 from actors.tower import MailboxFull, Meltdown
-from tests.simulation.disk import rows
+from protocol.events import EVENTS, FACTS
+from tests.simulation.disk import Row, SimDisk, SimReader, rows
 from tests.simulation.process import FLOORS, LOG, Life
 from tests.simulation.reaper import await_sites
 
@@ -62,7 +65,44 @@ ARMED: Final = {
 ELSEWHERE: Final = {"clock set back", "client leaves", "client stalls", "client babbles", "owner hurries"}
 SITES: Final = sorted(await_sites())
 HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
+KINDS: Final = tuple(row.kind for row in (*EVENTS, *FACTS))
+MANY: Final = 1_000_000  # rows: all of them
 AMBUSHES: Final = 12  # in a world, at most
+
+
+@frozen
+class Read:
+    """All that the product goes by, of a log that it has verified."""
+
+    log: list[Row]
+    head: Head
+    checkpoint: Checkpoint | None  # what states are thawed from
+    folded: list[tuple[int, str]]  # and folded on by
+    frames: list[tuple[int, str]]  # what clients are told
+
+    @classmethod
+    def of(cls, disk: SimDisk) -> Read:
+        """Raises Damaged, apsw.Error."""
+        with closing(LogStore(LOG, log_id="log_simulated", vfs=disk.name)) as store:
+            store.verify()
+            head, checkpoint, folded = store.head, store.latest_checkpoint(MAKER), store.bodies(0, KINDS, MANY)
+        with closing(SimReader(LOG, disk)) as reader:
+            return cls(rows(disk, LOG), head, checkpoint, folded, reader.frames(0, MANY))
+
+    def differs(self, written: Read) -> str:
+        """What of it is not what was `written`; nothing where it is. A tail may be cut off, of which nothing in a log
+        tells, and a checkpoint gone, which is only a cache."""
+        log = written.log[: len(self.log)]
+        seqs = [row[1] for row in log if row[1] is not None]
+        one, two = self.checkpoint, written.checkpoint
+        same = {
+            "log": self.log == log,
+            "head": (self.head.row, self.head.seq) == (len(log), len(seqs)),
+            "checkpoint": None in (one, two) or one.row != two.row or one == two,  # type: ignore[union-attr]
+            "state": self.folded == written.folded[: len(log)],
+            "stream": self.frames == written.frames[: len(seqs)],
+        }
+        return ", ".join(what for what, is_same in same.items() if not is_same)
 
 
 class Mischief:
@@ -197,9 +237,9 @@ class Mischief:
         if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
             self._crowds = False
             self._flood("Broadcaster", self._same_outage)
-        life = self.world.life
-        if life is not None and self._orphan is not None and self._orphan[:2] == (floor, type(message)):
-            self._busy_with = self._orphan[2]()
+        life, orphan = self.world.life, self._orphan
+        if life is not None and orphan and orphan[:2] == (floor, type(message)) and life.witness.at_risk:
+            self._busy_with = orphan[2]()
             with suppress(MailboxFull):
                 life.agent.tower.outside().address(floor).tell(self._busy_with)
         if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
@@ -358,23 +398,16 @@ class Mischief:
         with closing(damaged):
             if not files or not self.world.log:
                 return
+            with closing(damaged.copy(Random(0))) as whole:
+                written = Read.of(whole)
             damaged.flip(self.world.random.choice(files), self.world.random)
             try:
-                with closing(LogStore(LOG, log_id="log_simulated", vfs=damaged.name)) as store:
-                    store.verify()
+                found = Read.of(damaged)
             except (Damaged, apsw.Error):
                 self.world.marks["damage found"] += 1
                 return
-            try:
-                found = rows(damaged, LOG)
-            except apsw.Error as error:
-                self.world.complain("4", f"a log that was verified cannot be read: {error}")
-                return
-        known = [row[6] for row in self.world.log[: len(found)]]
-        if [row[6] for row in found[: len(known)]] != known or any(
-            one[:6] != two[:6] for one, two in zip(found, self.world.log, strict=False)
-        ):
-            self.world.complain("4", "a bit turned over, other rows are read, and nothing is told")
+        if what := found.differs(written):
+            self.world.complain("4", f"a bit turned over, another {what} is read, and nothing is told")
         self.world.marks["damage without effect"] += 1
 
     async def _end_of(self, agent: Agent) -> str:

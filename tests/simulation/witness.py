@@ -9,6 +9,7 @@ from attrs import frozen
 
 from actors.messages import Append, Committed, ConductRound, Flush, OutageChanged, Settle
 from actors.turn import Turn
+from protocol.errors import Refusal
 
 if TYPE_CHECKING:
     from tests.simulation.process import Life
@@ -43,6 +44,11 @@ class Witness:
 
     def has_read(self, floor: str, message: Any) -> bool:
         return (floor, id(message)) in self._read
+
+    @property
+    def at_risk(self) -> bool:
+        """Is there a turn that the Journal has accepted and the disk does not have?"""
+        return self._accepted > self._world.row_on_disk()
 
     def opened(self, floor: str) -> None:
         if floor == "Journal":
@@ -90,6 +96,8 @@ class Witness:
                     self._accepted, self._drafted = self._accepted + self._drafted, 0
             case Flush() if answer is None and (kept := self._world.row_on_disk()) < self._flushing:
                 self._world.complain("2", f"row {self._flushing} was accepted and flushed, the disk keeps {kept}")
+            case ConductRound() if isinstance(answer, Refusal):
+                self._world.marks["round out of order"] += 1
             case ConductRound() if answer is None and self._shown is not None and not self.crowded:
                 if self._shown is self._shown_at_first:
                     self._world.complain("6", "a round was decided while the disk was known to take nothing")
