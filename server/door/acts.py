@@ -95,7 +95,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         units = opening_units(seen.units, live)
         equity = equity_of(seen.units, live, decimals)
         cash = units["USDT"].amount(decimals["USDT"]).normalize()
-        act = Promote(cash, equity, units, PROMISES[seen.guard.way], asked.force)
+        act = Promote(cash, equity, live.book.equity, units, PROMISES[seen.guard.way], asked.force)
         await _act(desk, act)
         await _until(desk, lambda: desk.board.risk.status == "LIVE")
         return desk.answer({"status": "LIVE", "checks": [asdict(check) for check in checks]})
