@@ -222,7 +222,7 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         st.dictionaries(text, readings, max_size=2),
         st.dictionaries(pairs, st.lists(candles, max_size=2).map(tuple), max_size=2),
     ),
-    st.builds(LiveOpened, times, money, money, holdings),
+    st.builds(LiveOpened, times, money, money, money, holdings),
     st.builds(
         Intended, times, orders, quotes, st.sampled_from(get_args(Purpose)), text, text, units, units,
         st.integers(0, 2**53),
