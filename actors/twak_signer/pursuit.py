@@ -53,8 +53,10 @@ from protocol.times import EPOCH
 # A nonce may be seen as used a moment before the receipt is, and in a block that a reorganisation takes back.
 BIDDING: Final = Decimal("1.125")  # a replacement pays so much more; pools ask for 10 % at least
 OVER_MARKET: Final = Decimal("1.1")  # of the going gas price, for the first one
-# The guard's noes that may pass by themselves: they are asked again until the deadline.
-PASSING: Final = frozenset({"rpc", "busy"})
+# The guard's noes that are none to the order; it is looked at again until its deadline. What guard and we have seen of
+# the chain may differ for a while (`rpc`, `nonce`), it may be at work on another swap, and where it has signed by now
+# what nobody heard of any more, that is recalled next time (`intent`, `replacement`).
+PASSING: Final = frozenset({"rpc", "nonce", "in_flight", "intent", "replacement"})
 
 
 class Unavailable(Exception):
