@@ -172,15 +172,15 @@ class Pursuit:
     async def _follow(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
         status, latest = await self._known(), order.signed[-1]
         head = await self.chain.head()
-        for one in reversed(order.signed):
-            receipt = await self.chain.receipt(one.hash)
-            if receipt is not None:
-                return await self._included(order, one.leg, receipt, head, status.address)
+        if (receipt := await self._receipt(order)) is not None:
+            self._waits.pop(f"used {latest.hash}", None)
+            return await self._included(order, latest.leg, receipt, head, status.address)
         used = await self.chain.transaction_count(status.address, pending=False) > latest.nonce
         if used:
             deep = self._waits.setdefault(f"used {latest.hash}", _Wait(trio.current_time(), head.number))
-            lost = head.number - deep.block > self.settings.confirmations
-            return Usurped(order.ref, latest.nonce) if lost else None
+            if head.number - deep.block <= self.settings.confirmations or await self._receipt(order) is not None:
+                return None
+            return Usurped(order.ref, latest.nonce)
         self._waits.pop(f"used {latest.hash}", None)
         if latest.raw and await self.chain.transaction(latest.hash) is None:
             await self.chain.send(bytes.fromhex(latest.raw.removeprefix("0x")))  # what came of it is seen next time
@@ -190,6 +190,13 @@ class Pursuit:
             self._waits[latest.hash] = _Wait(trio.current_time(), head.number)  # not again at once
             found = await self._sign(order, latest.leg, status.address, latest.nonce, price, anchor)
             return found if isinstance(found, Signature) else None  # without it, the first one is still good
+        return None
+
+    async def _receipt(self, order: OpenOrder) -> Receipt | None:
+        """Of the one of its leg's transactions that is in a block."""
+        for one in reversed(order.signed):
+            if (receipt := await self.chain.receipt(one.hash)) is not None:
+                return receipt
         return None
 
     async def _included(
