@@ -137,13 +137,17 @@ class Pursuit:
         return await self._sign(order, leg, wallet, nonce, price, anchor)
 
     async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
-        """What the guard has signed of the leg already."""
+        """What the guard has signed of the leg already. What nobody was told of before a kill waits until a person
+        restores the guard: it holds a nonce that no other order can pass."""
         answer = await self.guard.ask(Recall(intent_of(order, leg)))
         if not isinstance(answer, Recalled):
             raise Unavailable(_outage(answer))
         if not answer.signed:
             return None
-        return await self._signature(order, leg, answer.signed[-1])
+        if (found := await self._signature(order, leg, answer.signed[-1])) is None:
+            words = f"it has signed {answer.signed[-1].hash}, and after a kill it hands that out no more"
+            raise Unavailable(Outage("guard", words))
+        return found
 
     async def _signature(self, order: OpenOrder, leg: Leg, signed: Signed) -> Signature | None:
         if signed.raw:
