@@ -59,6 +59,11 @@ OVER_MARKET: Final = Decimal("1.1")  # of the going gas price, for the first one
 PASSING: Final = frozenset({"rpc", "nonce", "in_flight", "intent", "replacement"})
 
 
+# A request whose answer was lost may still be at work in the guard, for as long at most: before that, what it has not
+# recorded proves nothing.
+QUIET_SECONDS: Final = 60.0
+
+
 class Unavailable(Exception):
     """The guard gives no answer that helps."""
 
@@ -115,14 +120,15 @@ class Pursuit:
     # --- nothing of the next leg is signed, as far as the log knows
 
     async def _begin(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
-        status = await self._known()
+        status, asked = await self._known(), f"asked {order.ref}"
+        quiet = trio.current_time() - self._waits.setdefault(asked, _Wait(trio.current_time(), 0)).since > QUIET_SECONDS
         legs: tuple[Leg, ...] = ("swap",) if order.state == "approved" else ("swap", "approval")
         for leg in legs:
             if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
                 return found
         head, wallet = await self.chain.head(), status.address
         if (now := _seconds(head)) >= order.intended.deadline:
-            return Lapsed(order.ref, now)
+            return Lapsed(order.ref, now) if quiet else None
         nonce = await self.chain.transaction_count(wallet, pending=False)
         if status.way == "twak":
             tokens = (order.intended.from_token, order.intended.to_token)
@@ -130,19 +136,23 @@ class Pursuit:
         token = address_of(self.settings, order.intended.from_token)
         allowed = await self.chain.allowance(token, wallet, self.settings.router)
         leg = "swap" if allowed >= order.intended.spend else "approval"
+        if leg == "approval" and order.state == "approved":
+            return None  # it is seen by and by, or the order lapses
         price = int(await self.chain.gas_price() * OVER_MARKET)
         if (purse := await self.chain.balance(wallet)) < (gas := GAS[leg] * price):
+            if not quiet:
+                return None  # gas may become cheaper, too
             reason = f"the wallet has {Units(purse).amount(18):.6f} BNB, gas may take {Units(gas).amount(18):.6f}"
             return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
         return await self._sign(order, leg, wallet, nonce, price, anchor)
 
     async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
-        """What the guard has signed of the leg already. What nobody was told of before a kill waits until a person
+        """What the guard has signed of the leg, and the log does not know yet. What nobody was told of before a kill waits until a person
         restores the guard: it holds a nonce that no other order can pass."""
         answer = await self.guard.ask(Recall(intent_of(order, leg)))
         if not isinstance(answer, Recalled):
             raise Unavailable(_outage(answer))
-        if not answer.signed:
+        if not answer.signed or answer.signed[-1].hash in [one.hash for one in order.signed]:
             return None
         if (found := await self._signature(order, leg, answer.signed[-1])) is None:
             words = f"it has signed {answer.signed[-1].hash}, and after a kill it hands that out no more"
@@ -159,6 +169,7 @@ class Pursuit:
     async def _sign(
         self, order: OpenOrder, leg: Leg, wallet: str, nonce: int, price: int, anchor: Anchor
     ) -> Sighting | Outage | None:
+        self._waits[f"asked {order.ref}"] = _Wait(trio.current_time(), 0)
         tx = transaction(order, leg, self.settings, wallet, nonce, price)
         answer = await self.guard.ask(SignTransaction(intent_of(order, leg), tx, anchor))
         match answer:
@@ -167,6 +178,8 @@ class Pursuit:
             case Refused() if answer.rule in PASSING:
                 return Outage("guard", f"the signing guard says not now ({answer.rule}): {answer.reason}")
             case Refused():
+                if (found := await self._recalled(order, leg)) is not None:  # by a request before this one
+                    return found
                 return Denied(order.ref, answer.rule, answer.reason, answer.measured, answer.limit)
             case _:
                 return _outage(answer)
@@ -190,8 +203,10 @@ class Pursuit:
             await self.chain.send(bytes.fromhex(latest.raw.removeprefix("0x")))  # what came of it is seen next time
         sent = self._waits.setdefault(latest.hash, _Wait(trio.current_time(), head.number))
         if latest.raw and trio.current_time() - sent.since >= self.settings.replace_seconds:
-            price = int(latest.gas_price * BIDDING) + 1
             self._waits[latest.hash] = _Wait(trio.current_time(), head.number)  # not again at once
+            if (newest := await self._recalled(order, latest.leg)) is not None:  # its answer was lost
+                return newest
+            price = int(latest.gas_price * BIDDING) + 1
             found = await self._sign(order, latest.leg, status.address, latest.nonce, price, anchor)
             return found if isinstance(found, Signature) else None  # without it, the first one is still good
         return None
