@@ -147,8 +147,8 @@ class Pursuit:
         return await self._sign(order, leg, wallet, nonce, price, anchor)
 
     async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
-        """What the guard has signed of the leg, and the log does not know yet. What nobody was told of before a kill waits until a person
-        restores the guard: it holds a nonce that no other order can pass."""
+        """What the guard has signed of the leg, and the log does not know yet. What nobody was told of before a kill
+        waits until a person restores the guard: it holds a nonce that no other order can pass."""
         answer = await self.guard.ask(Recall(intent_of(order, leg)))
         if not isinstance(answer, Recalled):
             raise Unavailable(_outage(answer))
