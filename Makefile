@@ -36,7 +36,7 @@ $(EVM): tests/evm/package.json tests/evm/package-lock.json tests/evm/node.lock |
 	@touch $@
 
 test: $(STAMP) $(EVM)  ## the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 	@$(BIN)/ruff check .

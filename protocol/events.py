@@ -245,8 +245,9 @@ Leg = Literal["approval", "swap"]
 @frozen
 class Intended:
     """A live order, before anything of it has left this machine: an open intent. Token amounts are base units; the swap
-    spends exactly `spend`, brings at least `min_received`, and is void after `deadline`, in seconds of the chain's
-    clock. It ends in a `Trade` or in a `GivenUp`."""
+    spends exactly `spend`, brings at least `min_received` (and at least what is quoted when it is signed, less
+    `slippage`, a fraction), and is void after `deadline`, in seconds of the chain's clock. It ends in a `Trade` or in a
+    `GivenUp`."""
 
     kind: ClassVar[str] = "intended"
     ts: datetime
@@ -257,6 +258,7 @@ class Intended:
     to_token: str
     spend: Units
     min_received: Units
+    slippage: Decimal
     deadline: int
 
 

@@ -120,17 +120,12 @@ class PaperConfig:
 
 @frozen
 class LiveConfig:
-    """How a live swap may end. It brings at least what the verified quote promises, the pool's fee taken off, less
-    `slippage_pct` (for what is flattened `flatten_slippage_pct`), and is void `deadline_seconds` after its quote."""
+    """How a live swap may end. It brings at least what the verified quote promises, and what is quoted when it is
+    signed, each less `slippage_pct` (the guard has a limit of its own, which must be wider), and is void
+    `deadline_seconds` after its quote."""
 
-    slippage_pct: Decimal = field(default=Decimal("0.5"), validator=between(0.01, 50))
-    flatten_slippage_pct: Decimal = field(default=Decimal(3), validator=between(0.01, 50))
-    deadline_seconds: int = field(default=300, validator=between(10, 86_400))
-
-    def __attrs_post_init__(self) -> None:
-        if self.flatten_slippage_pct < self.slippage_pct:
-            valid = f"must be at least slippage_pct ({self.slippage_pct}): the way out is never the narrower one"
-            raise Impossible("flatten_slippage_pct", self.flatten_slippage_pct, valid)
+    slippage_pct: Decimal = field(default=Decimal("0.4"), validator=between(0.01, 50))
+    deadline_seconds: int = field(default=150, validator=between(10, 86_400))
 
 
 def _sorted(pairs: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,7 +234,7 @@ def _usual_tokens() -> dict[str, TokenSettings]:
         "BNB": TokenSettings("0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c"),
         "CAKE": TokenSettings("0x0E09FaBB73Bd3Ade0a17ECC321fD13a19e81cE82"),
         "ETH": TokenSettings("0x2170Ed0880ac9A755fd29B2688956BD959F933F8"),
-        "LINK": TokenSettings("0xF8A0BF9cF54Bb92F17374d9e9A321e6a111a51bD"),
+        "LINK": TokenSettings("0xF8A0BF9cF54Bb92F17374d9e9A321E6a111a51bD"),
     }
 
 

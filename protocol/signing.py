@@ -35,7 +35,7 @@ _address = _shaped(r"0x[0-9a-fA-F]{40}", "must be an address, 0x and 40 hex digi
 _bytes = _shaped(r"0x([0-9a-fA-F]{2})*", "must be bytes, 0x and hex digits by twos")
 _digest = _shaped(r"[0-9a-f]{64}", "must be 64 hex digits")
 _name = _shaped(r"[\w.:/-]{1,128}", "must be 1 to 128 letters, digits, _ . : / or -")
-_sentence = matching(lambda text: len(text) <= 500, "must be 500 characters at most")
+_sentence = matching(lambda text: len(text) <= 500 and text.isprintable(), "must be a line of 500 letters at most")
 
 
 @frozen

@@ -7,13 +7,16 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from protocol.errors import UserError
 from server.guard.command import guard, kill
 from server.settings import FILE_NAME, Document, Settings, load, reached_at
+
+if TYPE_CHECKING:
+    from server.steer import Steering
 
 EXIT_FAILED, EXIT_MISTAKE = 1, 2
 
@@ -67,6 +70,7 @@ def _speed(_: click.Context, param: click.Parameter, value: str | None) -> float
 _config_option = click.option(
     "--config", type=click.Path(path_type=Path), metavar="FILE", help=f"Settings file [default: ./{FILE_NAME}]."
 )
+_url_option = click.option("--url", help="The daemon's address [default: from the settings].")
 _data_dir_option = click.option("--data-dir", metavar="DIR", help="Where the log is kept [default: forestay-data].")
 
 
@@ -184,15 +188,65 @@ def strategies(name: str | None) -> None:
 @_config_option
 @click.option("--since", type=click.IntRange(0), help="Replay everything after this seq first.")
 @click.option("--json", "as_json", is_flag=True, help="Every message of the stream, as it is.")
-@click.option("--url", help="The daemon's address [default: from the settings].")
+@_url_option
 def tail(config: Path | None, since: int | None, as_json: bool, url: str | None) -> None:
     """Follow a running daemon's stream, through its restarts."""
     from server.tail import follow_stream
 
-    settings = _settled(config, {})
-    server = settings.machine.server
-    base = url or f"http://{reached_at(server.host)}:{server.port}"
-    sys.exit(follow_stream(base, server.token, since, as_json))
+    sys.exit(follow_stream(*_reached(config, url), since, as_json))
+
+
+def _reached(config: Path | None, url: str | None) -> tuple[str, str | None]:
+    """Where the daemon listens, and its token."""
+    server = _settled(config, {}).machine.server
+    return url or f"http://{reached_at(server.host)}:{server.port}", server.token
+
+
+def _steering(config: Path | None, url: str | None) -> Steering:
+    from server.steer import Steering
+
+    return Steering(*_reached(config, url))
+
+
+_force_option = click.option("--force", is_flag=True, help="Also before the record has earned it.")
+
+
+@main.command()
+@_force_option
+@_url_option
+@_config_option
+def preflight(force: bool, url: str | None, config: Path | None) -> None:
+    """Look at everything that a promotion depends on, and change nothing. Exit 1 where something fails."""
+    sys.exit(0 if _steering(config, url).preflight(force=force) else 1)
+
+
+@main.command()
+@_force_option
+@click.option("--confirm", metavar="WORDS", help='"go live", given here instead of at the prompt.')
+@_url_option
+@_config_option
+def promote(force: bool, confirm: str | None, url: str | None, config: Path | None) -> None:
+    """Let the agent trade with real money."""
+    _steering(config, url).promote(confirm, force=force)
+
+
+@main.command()
+@click.option("--reason", required=True, help="For the journal.")
+@_url_option
+@_config_option
+def demote(reason: str, url: str | None, config: Path | None) -> None:
+    """Take the agent back to paper, and sell what it holds."""
+    _steering(config, url).demote(reason)
+
+
+@main.command()
+@click.argument("demotion")
+@click.option("--reason", required=True, help="For the journal.")
+@_url_option
+@_config_option
+def reapprove(demotion: str, reason: str, url: str | None, config: Path | None) -> None:
+    """Lift the lock of the max-drawdown demotion whose journal entry is DEMOTION (jrn_...). Promotes nothing."""
+    _steering(config, url).reapprove(demotion, reason)
 
 
 @main.group(invoke_without_command=True)

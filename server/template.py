@@ -49,11 +49,17 @@ poll_seconds = 3.0          # between two looks at the chain
 timeout_seconds = 5.0       # for an endpoint to answer
 orphaned = []               # hashes of lost closing blocks that you accept (docs/chain.md)
 
-# [chain.tokens]            # by symbol; BNB, CAKE, ETH and LINK if left out
-# ETH = {address = "0x2170Ed0880ac9A755fd29B2688956BD959F933F8", decimals = 18}
+[chain.tokens]              # by symbol: each is traded as SYMBOL/USDT
+BNB = {address = "0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c", decimals = 18}
+CAKE = {address = "0x0E09FaBB73Bd3Ade0a17ECC321fD13a19e81cE82", decimals = 18}
+ETH = {address = "0x2170Ed0880ac9A755fd29B2688956BD959F933F8", decimals = 18}
+LINK = {address = "0xF8A0BF9cF54Bb92F17374d9e9A321E6a111a51bD", decimals = 18}
 
-# [chain.references]        # Chainlink feeds by pair; those of these four if left out
-# "ETH/USDT" = "0x9ef1B8c0E4F7dc8bF5719Ea496883DC6401d5b2e"
+[chain.references]          # Chainlink feeds by pair
+"BNB/USDT" = "0x0567F2323251f0Aab15c8dFb1967E4e8A7D42aeE"
+"CAKE/USDT" = "0xB6064eD41d4f67e353768aA239cA86f4F73665a1"
+"ETH/USDT" = "0x9ef1B8c0E4F7dc8bF5719Ea496883DC6401d5b2e"
+"LINK/USDT" = "0xca236E327F629f9Fc2c30A4E95775EbF0B89fac8"
 
 [chain.history]             # candles by pair to warm the indicators up, of candle_seconds, from where this file is
 # "ETH/USDT" = "eth.csv"

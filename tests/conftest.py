@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ ROOT = Path(__file__).parent.parent
 # No test asserts a time, so no example has a deadline; a failure prints what replays it.
 settings.register_profile("forestay", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("forestay")
+
+
+def pytest_collection_finish() -> None:
+    """eth-account, which some tests import, takes a library along that allows 100,000 frames: with so many, a deeply
+    nested JSON text ends the process. Our own processes set it back where they load that."""
+    sys.setrecursionlimit(1000)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,8 @@ from protocol.market import Candle, Observation
 from protocol.money import ZERO, booked
 from protocol.times import EPOCH
 
+_MOST = Decimal(10) ** 15  # of a token or of USDT: there is no more, and the ledger's 8 places leave room for it
+MIN_PRICE, MAX_PRICE = Decimal("1E-12"), Decimal("1E+12")  # as of candles in files
 _DIGITS = 12  # of a price: more than any decision looks at, also where the price is tiny
 
 
@@ -32,9 +34,12 @@ class Pool:
     def of(cls, pair: str, pinned: dict[str, Any], usdt_decimals: int) -> Pool:
         return cls(pair, pinned["pool"], pinned["decimals"], usdt_decimals, pinned["token_first"])
 
-    def price(self, reserves: Reserves) -> Decimal:
-        """The mid: USDT for one token."""
-        return significant(self.depth(reserves) / self._token(reserves))
+    def price(self, reserves: Reserves) -> Decimal | None:
+        """The mid: USDT for one token. None where that is no price: the pool is empty, or as good as."""
+        if not reserves.first or not reserves.second:
+            return None
+        price = self.depth(reserves) / self._token(reserves)
+        return significant(price) if MIN_PRICE <= price <= MAX_PRICE else None
 
     def depth(self, reserves: Reserves) -> Decimal:
         """The USDT side."""
@@ -64,43 +69,40 @@ class Bar:
     open: Decimal
     high: Decimal
     low: Decimal
+    close: Decimal
     reserves: Reserves  # as they stand
     volume: int = 0
 
     @classmethod
-    def opened(cls, pool: Pool, reserves: Reserves) -> Bar:
+    def opened(cls, pool: Pool, reserves: Reserves) -> Bar | None:
+        """None where the reserves make no price."""
         price = pool.price(reserves)
-        return cls(pool, price, price, price, reserves)
-
-    @property
-    def close(self) -> Decimal:
-        return self.pool.price(self.reserves)
+        return None if price is None else cls(pool, price, price, price, price, reserves)
 
     def after(self, events: Iterable[PoolEvent]) -> Bar:
         """The bar when these have happened, too; those of other pools are passed over."""
-        high, low, reserves, volume = self.high, self.low, self.reserves, self.volume
+        high, low, close, reserves, volume = self.high, self.low, self.close, self.reserves, self.volume
         for event in events:
             if event.pool != self.pool.address:
                 continue
             match event:
                 case Swapped():
                     volume += self.pool.volume(event)
-                case Synced() if event.reserves.first and event.reserves.second:  # an empty pool has no price
-                    reserves = event.reserves
-                    price = self.pool.price(reserves)
+                case Synced() if (price := self.pool.price(event.reserves)) is not None:
+                    close, reserves = price, event.reserves
                     high, low = max(high, price), min(low, price)
-        return evolve(self, high=high, low=low, reserves=reserves, volume=volume)
+        return evolve(self, high=high, low=low, close=close, reserves=reserves, volume=volume)
 
     def candle(self, closes: datetime, seconds: int) -> Candle:
-        volume = booked(self.pool.tokens(self.volume))
+        volume = booked(min(_MOST, self.pool.tokens(self.volume)))
         return Candle(closes, self.open, self.high, self.low, self.close, volume, seconds)
 
     def next(self) -> Bar:
-        return Bar.opened(self.pool, self.reserves)
+        return Bar(self.pool, self.close, self.close, self.close, self.close, self.reserves)
 
     def seen(self, at: datetime) -> Observation:
         """Where an order would be filled, as of the block whose time `at` is."""
-        return Observation("pool", self.close, at, booked(self.pool.depth(self.reserves)))
+        return Observation("pool", self.close, at, booked(min(_MOST, self.pool.depth(self.reserves))))
 
 
 def fed(answer: Answer) -> Observation:

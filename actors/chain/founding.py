@@ -7,8 +7,8 @@ from typing import Any
 
 from eth_utils.address import is_checksum_address
 
-from actors.chain.bars import floor
-from actors.chain.port import Chain, Denied, Token, Unanswered
+from actors.chain.bars import Pool, floor
+from actors.chain.port import Chain, Denied, Unanswered
 from protocol.errors import UserError
 from protocol.settings import ChainSettings, TokenSettings
 from protocol.times import to_wire
@@ -20,16 +20,11 @@ async def found(chain: Chain, settings: ChainSettings) -> dict[str, Any]:
     try:
         head = await chain.head()
         deepest = await chain.block(max(0, head.number - settings.confirmations))
-        for key in ("router", "factory", "reference_factory"):
-            address = getattr(settings, key)
-            if address is not None and not await chain.has_code(address):
-                raise UserError(f"chain.{key} = {address}: there is no contract")
-        await _check_token(chain, "chain.usdt", settings.usdt, {"USDT"})
-        await _check_token(chain, "chain.wbnb", settings.wbnb, {"WBNB"})
+        await _check_router(chain, settings)
+        await _check_token(chain, settings, "usdt", settings.usdt, "USDT")
         for symbol, token in sorted(settings.tokens.items()):
-            wrapped = {"W" + symbol} if token.address.lower() == settings.wbnb.address.lower() else set()
-            await _check_token(chain, f"chain.tokens.{symbol}", token, {symbol} | wrapped)
-        pools = {pair: await _pool(chain, settings, pair, settings.factory) for pair in settings.pairs}
+            await _check_token(chain, settings, f"tokens.{symbol}", token, symbol)
+        pools = {pair: await _pool(chain, settings, pair, "factory") for pair in settings.pairs}
         references = {pair: it for pair in settings.pairs if (it := await _reference(chain, settings, pair))}
     except Unanswered as no:
         raise UserError(f"chain.rpc: {no.reason}") from None
@@ -80,35 +75,53 @@ def check_checksums(settings: ChainSettings) -> None:
     }  # fmt: skip
     for key, address in addresses.items():
         if address is not None and address[2:].lower() != address[2:] and not is_checksum_address(address):
-            raise UserError(f"chain.{key} = {address}: its large and small letters are no valid checksum")
+            raise UserError(
+                f"chain.{key} = {address}: its large and small letters are no valid checksum; look it up again, or "
+                "write it in small letters"
+            )
 
 
-async def _check_token(chain: Chain, key: str, token: TokenSettings, symbols: set[str]) -> None:
+async def _check_router(chain: Chain, settings: ChainSettings) -> None:
+    try:
+        factory, wrapped = await chain.wiring(settings.router)
+    except Denied as no:
+        raise UserError(f"chain.router = {settings.router}: is no router ({no.reason})") from None
+    for key, address, known in (("factory", settings.factory, factory), ("wbnb", settings.wbnb.address, wrapped)):
+        if address.lower() != known:
+            raise UserError(f"chain.{key} = {address}: chain.router goes by {known}")
+
+
+async def _check_token(chain: Chain, settings: ChainSettings, key: str, token: TokenSettings, symbol: str) -> None:
     try:
         said = await chain.token(token.address)
     except Denied as no:
-        raise UserError(f"{key} = {token.address}: is no token ({no.reason})") from None
-    if said.symbol not in symbols or said.decimals != token.decimals:
-        wanted = Token(" or ".join(sorted(symbols)), token.decimals)
+        raise UserError(f"chain.{key} = {token.address}: is no token ({no.reason})") from None
+    is_the_coin = token.address.lower() == settings.wbnb.address.lower()  # it has another name where it is wrapped
+    if said.decimals != token.decimals or (said.symbol != symbol and not is_the_coin):
         raise UserError(
-            f"{key} = {token.address}: calls itself {said.symbol!r} with {said.decimals} decimals, not {wanted.symbol} "
-            f"with {wanted.decimals}"
+            f"chain.{key} = {token.address}: calls itself {said.symbol!r} with {said.decimals} decimals, not {symbol} "
+            f"with {token.decimals}"
         )
 
 
-async def _pool(chain: Chain, settings: ChainSettings, pair: str, factory: str) -> dict[str, Any]:
-    token = settings.tokens[pair.partition("/")[0]]
-    address = await chain.pool(factory, token.address, settings.usdt.address)
+async def _pool(chain: Chain, settings: ChainSettings, pair: str, key: str) -> dict[str, Any]:
+    """The pair's pool at the factory that the settings name by `key`."""
+    factory, token = getattr(settings, key), settings.tokens[pair.partition("/")[0]]
+    no = f"chain.{key} = {factory}:"
+    try:
+        address = await chain.pool(factory, token.address, settings.usdt.address)
+    except Denied as denied:
+        raise UserError(f"{no} is no factory ({denied.reason})") from None
     if address is None:
-        raise UserError(f"chain.tokens: {factory} has no pool of {pair}")
-    reserves = await chain.reserves(address)
-    if not reserves.first or not reserves.second:
-        raise UserError(f"chain.tokens: the pool of {pair} at {factory} ({address}) is empty")
+        raise UserError(f"{no} has no pool of {pair}")
     first, second = await chain.tokens_of(address)
     ours = token.address.lower()
     if {first, second} != {ours, settings.usdt.address.lower()}:
-        raise UserError(f"chain.factory = {factory}: its pool of {pair} ({address}) is of {first} and {second}")
-    return {"pool": address, "token": ours, "decimals": token.decimals, "token_first": first == ours}
+        raise UserError(f"{no} its pool of {pair} ({address}) is of {first} and {second}")
+    pinned = {"pool": address, "token": ours, "decimals": token.decimals, "token_first": first == ours}
+    if Pool.of(pair, pinned, settings.usdt.decimals).price(await chain.reserves(address)) is None:
+        raise UserError(f"{no} its pool of {pair} ({address}) is empty, or as good as")
+    return pinned
 
 
 async def _reference(chain: Chain, settings: ChainSettings, pair: str) -> dict[str, Any] | None:
@@ -122,5 +135,5 @@ async def _reference(chain: Chain, settings: ChainSettings, pair: str) -> dict[s
         return None
     if settings.reference_factory.lower() == settings.factory.lower():
         raise UserError("chain.reference_factory: is chain.factory; a price is no check of itself")
-    pool = await _pool(chain, settings, pair, settings.reference_factory)
+    pool = await _pool(chain, settings, pair, "reference_factory")
     return {**pool, "factory": settings.reference_factory.lower()}

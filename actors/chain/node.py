@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
@@ -57,6 +58,8 @@ _ABI: Final = {
     "getReserves": ((), ("uint112", "uint112", "uint32")),
     "token0": ((), ("address",)),
     "token1": ((), ("address",)),
+    "factory": ((), ("address",)),
+    "WETH": ((), ("address",)),
     "getPair": (("address", "address"), ("address",)),
     "getAmountsOut": (("uint256", "address[]"), ("uint256[]",)),
     "latestRoundData": ((), ("uint80", "int256", "uint256", "uint256", "uint80")),
@@ -87,6 +90,8 @@ _KNOWN: Final = ("already known", "known transaction", "already imported", "alre
 # What the libraries raise on an answer that is not what it should be.
 _MALFORMED: Final = (Web3Exception, DecodingError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
+_reached: ContextVar[bool] = ContextVar("reached")  # was the endpoint asked? what is wrong before that is our mistake
+
 for _name in ("httpx", "httpcore", "web3"):  # they would write URLs, and with them keys, and what is sent
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -109,6 +114,7 @@ class _Provider(AsyncJSONBaseProvider):
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         request = self.form_request(method, params)
+        _reached.set(True)
         body = bytearray()
         async with self.client.stream("POST", self._url, content=self.encode_rpc_dict(request)) as response:
             if response.status_code != 200:
@@ -165,7 +171,9 @@ class Node:
         return Reserves(first, second)
 
     async def pool_events(self, pools: Sequence[str], first: int, last: int) -> list[PoolEvent]:
-        wanted: Any = {"address": list(pools), "topics": [[SYNC, SWAP]], "fromBlock": first, "toBlock": last}
+        wanted: Any = {
+            "address": list(map(_checksummed, pools)), "topics": [[SYNC, SWAP]], "fromBlock": first, "toBlock": last
+        }  # fmt: skip
 
         def events(logs: Any) -> list[PoolEvent]:
             found = [_pool_event(log, {pool.lower() for pool in pools}, first, last) for log in logs]
@@ -203,8 +211,10 @@ class Node:
         (found,) = await self._call(factory, "getPair", (one, other), None)
         return found if int(found, 16) else None
 
-    async def has_code(self, address: str) -> bool:
-        return bool(await self._asked(lambda: self._w3.eth.get_code(_checksummed(address)), bytes))
+    async def wiring(self, router: str) -> tuple[str, str]:
+        (factory,) = await self._call(router, "factory", (), None)
+        (wrapped,) = await self._call(router, "WETH", (), None)
+        return factory, wrapped
 
     # --- an owner
 
@@ -277,6 +287,7 @@ class Node:
 
     async def _asked(self, ask: Callable[[], Awaitable[Any]], made: Callable[[Any], T]) -> T:
         """What `made` makes of the answer, in time; every way in which there may be none is told in words."""
+        _reached.set(False)
         try:
             with trio.fail_after(self._timeout):
                 answer = await ask()
@@ -294,6 +305,8 @@ class Node:
         except _Malformed as error:
             raise Unanswered(str(error)) from None
         except _MALFORMED as error:
+            if not _reached.get():
+                raise
             raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from None
 
     def _told(self, error: Exception) -> str:

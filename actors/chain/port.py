@@ -203,7 +203,8 @@ class Chain(Protocol):
     async def pool(self, factory: str, one: str, other: str, /) -> str | None:
         """The pool of two tokens; None where the factory has none."""
 
-    async def has_code(self, address: str, /) -> bool: ...
+    async def wiring(self, router: str, /) -> tuple[str, str]:
+        """The factory that a router swaps at, and the wrapped coin it knows."""
 
     async def balance(self, owner: str, token: str | None = None, at: Block | None = None, /) -> int:
         """Of a token, or (None) of the chain's own coin."""

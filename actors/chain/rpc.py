@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 log = logging.getLogger("forestay.chain")
 
+FRAMES: Final = 1000  # as Python itself has it
 ASIDE_SECONDS: Final = 30.0
 LAG_BLOCKS: Final = 40  # behind the others: some 20 s of BNB Smart Chain
 
@@ -50,6 +51,7 @@ class _Endpoint:
     checked: bool = False  # it is of our chain
     aside: str | None = None  # why it was set aside, until it answers again
     until: float = 0.0
+    told: str | None = None  # the last reason that was logged; one that comes and goes is told once
 
 
 class RpcChain:
@@ -140,8 +142,8 @@ class RpcChain:
     async def pool(self, factory: str, one: str, other: str, /) -> str | None:
         return await self._of_one(lambda node: node.pool(factory, one, other))
 
-    async def has_code(self, address: str, /) -> bool:
-        return await self._of_one(lambda node: node.has_code(address))
+    async def wiring(self, router: str, /) -> tuple[str, str]:
+        return await self._of_one(lambda node: node.wiring(router))
 
     async def balance(self, owner: str, token: str | None = None, at: Block | None = None, /) -> int:
         return await self._of_one(lambda node: node.balance(owner, token, at))
@@ -239,11 +241,9 @@ class RpcChain:
 
     def _made(self, endpoint: _Endpoint) -> Node:
         """In a thread: web3 takes a second to load, and certificates a while."""
-        limit = sys.getrecursionlimit()
-        try:
-            module: Any = import_module("actors.chain.node")
-        finally:  # a library of web3's sets it so high that a deeply nested answer would overflow the stack
-            sys.setrecursionlimit(limit)
+        module: Any = import_module("actors.chain.node")
+        # A library of web3's allows 100,000 frames: then a deeply nested answer would overflow the stack, and end us.
+        sys.setrecursionlimit(FRAMES)
         node: Node = module.Node(endpoint.url, self._timeout)
         return node
 
@@ -257,15 +257,16 @@ class RpcChain:
         self._set_aside(endpoint, no.reason)
 
     def _set_aside(self, endpoint: _Endpoint, reason: str) -> None:
-        if endpoint.aside != reason:
+        if endpoint.told != reason:
             log.warning("endpoint %s is set aside: %s", endpoint.name, reason)
-        endpoint.aside = reason
+        endpoint.aside = endpoint.told = reason
         endpoint.until = trio.current_time() + ASIDE_SECONDS
 
     def _answers(self, endpoint: _Endpoint) -> None:
-        if endpoint.aside is not None:
+        endpoint.aside = None
+        if endpoint.told is not None and trio.current_time() >= endpoint.until:
             log.warning("endpoint %s answers again", endpoint.name)
-            endpoint.aside, endpoint.until = None, 0.0
+            endpoint.told = None
 
     def _why(self) -> str:
         return "; ".join(f"{name}: {reason}" for name, reason in self.aside.items()) or "there is none"

@@ -95,6 +95,14 @@ class Lapsed:
 
 
 @frozen
+class Moved:
+    """The swap would bring less than was promised, and is not signed."""
+
+    ref: str
+    quoted: int
+
+
+@frozen
 class Ready:
     """What a kit will find: the wallet's next nonce, and its balances of both tokens."""
 
@@ -120,7 +128,7 @@ class KitDidNot:
     reason: str
 
 
-Sighting = Signature | Denied | Included | Usurped | Lapsed | Ready | KitSent | KitDidNot
+Sighting = Signature | Denied | Included | Usurped | Lapsed | Moved | Ready | KitSent | KitDidNot
 
 # In which states of an order what can be learned. Anything else is known already, or of a leg that is over.
 LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
@@ -129,6 +137,7 @@ LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
     Included: frozenset({"approving", "swapping"}),
     Usurped: frozenset({"approving", "swapping", "handed"}),
     Lapsed: frozenset({"intended", "approved"}),
+    Moved: frozenset({"intended", "approved"}),
     Ready: frozenset({"intended"}),
     KitSent: frozenset({"handed"}),
     KitDidNot: frozenset({"handed"}),
@@ -152,6 +161,11 @@ def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, a
         case Lapsed():
             when = datetime.fromtimestamp(seen.now, UTC)
             return _given_up(order, "lapsed", f"its deadline has passed unsigned: the chain has {when:%H:%M:%S}Z", at)
+        case Moved():
+            to = order.intended.to_token
+            least, quoted = (Units(it).amount(decimals[to]) for it in (order.intended.min_received, seen.quoted))
+            why = f"the router would give {quoted:.8f} {to} by now, the least is {least:.8f}"
+            return _given_up(order, "moved", why, at)
         case Ready():
             return (HandedOver(at, seen.ref, seen.nonce, seen.units),)
         case KitSent():
@@ -195,7 +209,9 @@ def _denied(order: OpenOrder, seen: Denied, at: datetime) -> tuple[Row, ...]:
     """Physics said no to what policy had approved."""
     intended = order.intended.order
     ref = entry_ref(intended, order.intended.ts)
-    text = f"The signer blocked {intended.pair} {intended.side} of {usdt(intended.size_usdt)}: {seen.reason}."
+    text = (
+        f"The signer blocked {intended.pair} {intended.side} of {usdt(intended.size_usdt)}: {seen.reason.rstrip('.')}."
+    )
     data = {"rule": seen.rule, "order_ref": seen.ref, "pair": intended.pair, "side": intended.side,
             "size": intended.size_usdt, "measured": seen.measured, "limit": seen.limit}  # fmt: skip
     return (

@@ -52,14 +52,14 @@ def intend(
     if not 0 < spend <= held:
         reason = f"the wallet is known to hold {held.amount(decimals[from_token]):f} {from_token}"
         return Refusal("insufficient_funds", reason)
-    slippage = config.live.flatten_slippage_pct if purpose == "flatten" else config.live.slippage_pct
-    kept = (1 - config.paper.fee_bps * BPS) * (1 - slippage * PCT)
+    slippage = config.live.slippage_pct * PCT
+    kept = (1 - config.paper.fee_bps * BPS) * (1 - slippage)
     with localcontext(prec=UINT256_DIGITS):
         paid = spend.amount(decimals[from_token])
         promised = paid / quote.price if buying else paid * quote.price
         least = Units.of(promised * kept, decimals[to_token])
     deadline = int((seen_at - EPOCH).total_seconds()) + config.live.deadline_seconds
-    return Intended(at, order, quote, purpose, from_token, to_token, spend, least, deadline)
+    return Intended(at, order, quote, purpose, from_token, to_token, spend, least, slippage, deadline)
 
 
 def way_out(pair: str, live: Live, tick: Tick, reason: str, seen_at: datetime, at: datetime) -> Order:

@@ -154,7 +154,7 @@ class ChainMarket:
         if now - after > CATCH_UP * self.interval:
             return await self._begun(cursor, settled)
         held = {pair: Reserves(int(first), int(second)) for pair, (first, second) in cursor["reserves"].items()}
-        bars = {pool.pair: Bar.opened(pool, held[pool.pair]) for pool in self._pools}
+        bars = {pool.pair: _opened(pool, held[pool.pair]) for pool in self._pools}
         return _Course(cursor, after, after, block, block, bars)
 
     async def _begun(self, cursor: Any | None, settled: Block) -> _Course | None:
@@ -168,7 +168,7 @@ class ChainMarket:
             return None
         last = await self._chain.agreed((await self._last_before(opened, before, settled)).number)
         try:
-            bars = {pool.pair: Bar.opened(pool, await self._reserves(pool, last)) for pool in self._pools}
+            bars = {pool.pair: await self._bar(pool, last) for pool in self._pools}
         except Denied as no:
             if settled.at - opened < _FRESH:
                 raise
@@ -247,11 +247,9 @@ class ChainMarket:
             raise Unanswered(f"there is no block {number} any more")
         return found
 
-    async def _reserves(self, pool: Pool, at: Block) -> Reserves:
-        held = await self._chain.reserves(pool.address, at)
-        if not held.first or not held.second:
-            raise Unanswered(f"the pool of {pool.pair} ({pool.address}) is empty")
-        return held
+    async def _bar(self, pool: Pool, at: Block) -> Bar:
+        """As the pool stands at a block."""
+        return _opened(pool, await self._chain.reserves(pool.address, at))
 
     # --- a round
 
@@ -264,7 +262,7 @@ class ChainMarket:
         ticks, held = {}, {}
         for pool in self._pools:
             bar = last.bars[pool.pair]
-            if await self._reserves(pool, last.block) != bar.reserves:
+            if (await self._bar(pool, last.block)).reserves != bar.reserves:
                 self._course = None
                 reason = f"its logs of {pool.pair} up to block {last.block.number} and the pool's state differ"
                 self._chain.doubt(reason)
@@ -287,7 +285,7 @@ class ChainMarket:
             case None:
                 return None
             case Pool() as pool:
-                return Observation("other pool", pool.price(await self._reserves(pool, at)), at.at)
+                return Observation("other pool", (await self._bar(pool, at)).close, at.at)
             case feed:
                 return fed(await self._chain.answer(feed, at))
 
@@ -313,3 +311,9 @@ class ChainMarket:
             if after is not None and missing > 0:
                 gaps.append(Gap(pair, after, at, missing))
         return tuple(gaps)
+
+
+def _opened(pool: Pool, reserves: Reserves) -> Bar:
+    if (bar := Bar.opened(pool, reserves)) is None:
+        raise Unanswered(f"the pool of {pool.pair} ({pool.address}) is empty, or as good as: it has no price")
+    return bar

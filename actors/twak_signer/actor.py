@@ -168,10 +168,12 @@ async def _tick(armed: Armed, pair: str, head: Block) -> Tick:
     """The pool and what stands beside it, as of `head`; the candle is this one price."""
     pool, feed = armed.pools[pair], armed.feeds.get(pair)
     reserves = await armed.chain.reserves(pool.address, head)
-    price = pool.price(reserves)
+    if (price := pool.price(reserves)) is None:
+        raise Unanswered(f"the pool of {pair} has no price that can be")
     reference: Observation | None = None
     if isinstance(feed, Pool):
-        reference = Observation("other pool", feed.price(await armed.chain.reserves(feed.address, head)), head.at)
+        beside = feed.price(await armed.chain.reserves(feed.address, head))
+        reference = None if beside is None else Observation("other pool", beside, head.at)
     elif feed is not None:
         reference = fed(await armed.chain.answer(feed, head))
     candle = Candle(head.at, price, price, price, price, Decimal(0))
@@ -184,11 +186,20 @@ async def _inspected(armed: Armed, pairs: tuple[str, ...], anchor: Anchor) -> In
     return Inspection(
         guard,
         await chain.gas_price(),
-        await chain.has_code(settings.router),
+        await _fits(chain, settings),
         await armed.pursuit.holdings([base_of(pair) for pair in pairs]),
         {pair: await _round_trip(armed, pair) for pair in pairs},
         anchor,
     )
+
+
+async def _fits(chain: Chain, settings: ChainSettings) -> bool:
+    """Is the router what the settings take it for?"""
+    try:
+        wired = await chain.wiring(settings.router)
+    except Denied:
+        return False
+    return [it.lower() for it in wired] == [settings.factory.lower(), settings.wbnb.address.lower()]
 
 
 async def _round_trip(armed: Armed, pair: str) -> Decimal | None:

@@ -30,11 +30,12 @@ PROMISES: Final = {
 @frozen
 class Inspection:
     """What was seen. `round_trips` is, by pair, the fraction that buying and selling again would cost now, None where
-    the router gives no quote. `anchor` is the log's own."""
+    the router gives no quote. `router_fits` says that it trades at the factory and wraps the coin that it should;
+    `anchor` is the log's own."""
 
     guard: GuardStatus
     gas_price: int
-    router_has_code: bool
+    router_fits: bool
     units: dict[str, Units]
     round_trips: dict[str, Decimal | None]
     anchor: Anchor
@@ -69,7 +70,7 @@ def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[
     killed = f"killed at {guard.killed_at} ({guard.killed_reason})" if guard.killed else f"signs, by way of {guard.way}"
     missing = [
         pair
-        for pair in (*risk.settings.watchlist, f"{USDT}/{USDT}")
+        for pair in risk.settings.watchlist
         if not _same(guard.allowlist.get(base_of(pair)), address_of(settings, base_of(pair)))
     ]
     theirs, ours = guard.anchor, seen.anchor
@@ -78,7 +79,7 @@ def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[
     return (
         PreflightCheck("guard", not guard.killed, killed),
         PreflightCheck("chain_id", guard.chain_id == settings.chain_id, f"{settings.chain_id} and {guard.chain_id}"),
-        PreflightCheck("router", seen.router_has_code and _same(guard.router, settings.router), router),
+        PreflightCheck("router", seen.router_fits and _same(guard.router, settings.router), router),
         PreflightCheck(
             "allowlist",
             not missing,

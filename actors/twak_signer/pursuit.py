@@ -23,13 +23,14 @@ from actors.executor.order_life import (
     KitDidNot,
     KitSent,
     Lapsed,
+    Moved,
     Ready,
     Sighting,
     Signature,
     Usurped,
 )
 from actors.twak_signer.guard import Guard
-from actors.twak_signer.transactions import GAS, address_of, intent_of, transaction
+from actors.twak_signer.transactions import GAS, address_of, intent_of, read, replacement, transaction
 from protocol.errors import Outage
 from protocol.events import Leg
 from protocol.money import Units, booked
@@ -46,6 +47,7 @@ from protocol.signing import (
     Signed,
     SignTransaction,
     SwapByTwak,
+    Transaction,
     Unknown,
 )
 from protocol.times import EPOCH
@@ -144,7 +146,14 @@ class Pursuit:
                 return None  # gas may become cheaper, too
             reason = f"the wallet has {Units(purse).amount(18):.6f} BNB, gas may take {Units(gas).amount(18):.6f}"
             return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
-        return await self._sign(order, leg, wallet, nonce, price, anchor)
+        least = 0
+        if leg == "swap":
+            path = (token, address_of(self.settings, order.intended.to_token))
+            *_, quoted = await self.chain.amounts_out(self.settings.router, order.intended.spend, path)
+            if quoted < order.intended.min_received:
+                return Moved(order.ref, quoted) if quiet else None
+            least = max(order.intended.min_received, int(quoted * (1 - order.intended.slippage)))
+        return await self._sign(order, leg, transaction(order, leg, self.settings, wallet, least, nonce, price), anchor)
 
     async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
         """What the guard has signed of the leg, and the log does not know yet. What nobody was told of before a kill
@@ -161,16 +170,13 @@ class Pursuit:
 
     async def _signature(self, order: OpenOrder, leg: Leg, signed: Signed) -> Signature | None:
         if signed.raw:
-            nonce, price = _nonce_and_price(bytes.fromhex(signed.raw.removeprefix("0x")))
-            return Signature(order.ref, leg, nonce, signed.hash, signed.raw, price)
+            tx = read(signed.raw, self.settings.chain_id)
+            return Signature(order.ref, leg, tx.nonce, signed.hash, signed.raw, tx.gas_price)
         seen = await self.chain.transaction(signed.hash)  # after a kill its bytes are told no more
         return None if seen is None else Signature(order.ref, leg, seen.nonce, signed.hash, "", seen.gas_price)
 
-    async def _sign(
-        self, order: OpenOrder, leg: Leg, wallet: str, nonce: int, price: int, anchor: Anchor
-    ) -> Sighting | Outage | None:
+    async def _sign(self, order: OpenOrder, leg: Leg, tx: Transaction, anchor: Anchor) -> Sighting | Outage | None:
         self._waits[f"asked {order.ref}"] = _Wait(trio.current_time(), 0)
-        tx = transaction(order, leg, self.settings, wallet, nonce, price)
         answer = await self.guard.ask(SignTransaction(intent_of(order, leg), tx, anchor))
         match answer:
             case Signed():
@@ -206,8 +212,8 @@ class Pursuit:
             self._waits[latest.hash] = _Wait(trio.current_time(), head.number)  # not again at once
             if (newest := await self._recalled(order, latest.leg)) is not None:  # its answer was lost
                 return newest
-            price = int(latest.gas_price * BIDDING) + 1
-            found = await self._sign(order, latest.leg, status.address, latest.nonce, price, anchor)
+            dearer = replacement(latest.raw, self.settings.chain_id, BIDDING)
+            found = await self._sign(order, latest.leg, dearer, anchor)
             return found if isinstance(found, Signature) else None  # without it, the first one is still good
         return None
 
@@ -297,11 +303,3 @@ def _seconds(block: Block) -> int:
 def _outage(answer: object) -> Outage:
     """An answer that is none."""
     return answer if isinstance(answer, Outage) else Outage("guard", f"the signing guard says {answer}")
-
-
-def _nonce_and_price(raw: bytes) -> tuple[int, int]:
-    """Of a signed legacy transaction."""
-    from rlp import decode  # heavy, and needed where the answer to a signature was lost
-
-    nonce, price, *_ = decode(raw)
-    return int.from_bytes(nonce), int.from_bytes(price)

@@ -6,7 +6,10 @@ after them against a library's encoder.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Final
+
+from attrs import evolve
 
 from actors.executor.live import USDT, OpenOrder
 from protocol.events import Leg
@@ -29,20 +32,35 @@ def intent_of(order: OpenOrder, leg: Leg) -> str:
 
 
 def transaction(
-    order: OpenOrder, leg: Leg, settings: ChainSettings, wallet: str, nonce: int, gas_price: int
+    order: OpenOrder, leg: Leg, settings: ChainSettings, wallet: str, least: int, nonce: int, gas_price: int
 ) -> Transaction:
-    """The leg as the guard is to sign it."""
+    """The leg as the guard is to sign it; the swap is to bring `least`."""
     intended = order.intended
     spends, brings = address_of(settings, intended.from_token), address_of(settings, intended.to_token)
     if leg == "approval":
         to, data = spends, APPROVE + _address(settings.router) + _word(intended.spend)
     else:
         head = (
-            _word(intended.spend), _word(intended.min_received), _word(5 * 32), _address(wallet),
+            _word(intended.spend), _word(least), _word(5 * 32), _address(wallet),
             _word(intended.deadline),
         )  # fmt: skip
         to, data = settings.router, SWAP + "".join((*head, _word(2), _address(spends), _address(brings)))
     return Transaction(settings.chain_id, nonce, to, 0, "0x" + data, GAS[leg], gas_price)
+
+
+def read(raw: str, chain_id: int) -> Transaction:
+    """The legacy transaction that these signed bytes are."""
+    from rlp import decode  # not on the paper path
+
+    nonce, gas_price, gas, to, value, data, *_ = decode(bytes.fromhex(raw.removeprefix("0x")))
+    numbers = [int.from_bytes(it) for it in (nonce, value, gas, gas_price)]
+    return Transaction(chain_id, numbers[0], "0x" + to.hex(), numbers[1], "0x" + data.hex(), *numbers[2:])
+
+
+def replacement(raw: str, chain_id: int, bid: Decimal) -> Transaction:
+    """The same, but that it pays `bid` times as much for its gas."""
+    tx = read(raw, chain_id)
+    return evolve(tx, gas_price=int(tx.gas_price * bid) + 1)
 
 
 def _word(number: int) -> str:

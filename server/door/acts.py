@@ -7,10 +7,11 @@ from typing import Any, Final, TypeVar
 
 import trio
 from attrs import asdict, field, frozen
-from quart import Response
+from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.broadcaster.board import Board
+from actors.executor.live import USDT
 from actors.messages import ChangeStatus, Inspect, RevokeSigning
 from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove
 from actors.tower import Died, MailboxFull, TooLate, Tower
@@ -20,6 +21,7 @@ from protocol.codec import read_document
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.events import Status
 from protocol.limits import matching
+from protocol.money import booked_down
 from protocol.signing import REVOKE_WORDS, Revoked
 from server.door.problems import Problem
 
@@ -79,7 +81,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
     @app.get("/agents/<id>/preflight")
     async def look(id: str) -> Response:
         desk.check(id)
-        _, checks = await _inspected(desk, force=False)
+        _, checks = await _inspected(desk, force=request.args.get("force") == "true")
         return desk.answer([asdict(check) for check in checks])
 
     @app.post("/agents/<id>/promote")
@@ -94,7 +96,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         live, decimals = desk.board.live, desk.armed.decimals
         units = opening_units(seen.units, live)
         equity = equity_of(seen.units, live, decimals)
-        cash = units["USDT"].amount(decimals["USDT"]).normalize()
+        cash = booked_down(units[USDT].amount(decimals[USDT]))
         act = Promote(cash, equity, live.book.equity, units, PROMISES[seen.guard.way], asked.force)
         await _act(desk, act)
         await _until(desk, lambda: desk.board.risk.status == "LIVE")

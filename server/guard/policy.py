@@ -23,6 +23,7 @@ from server.guard.decode import Action, Approval, Swap, Unreadable
 
 MOST_HOPS: Final = 2
 REPLACEMENT: Final = Fraction(11, 10)  # of the gas price, at least: what nodes ask for
+MOST_PENDING: Final = 16  # nonces that are signed for and not mined
 SURELY_PAST: Final = 60  # seconds behind the chain's newest block, after which no reorg brings a deadline back
 
 
@@ -255,10 +256,18 @@ def _gas_price(case: Case) -> Finding | None:
 
 
 def _gas(case: Case) -> Finding | None:
+    """No node takes a transaction with less than its calldata costs. Its nonce would be used up and never mined, and no
+    replacement may raise the gas: the guard would be stuck for good, its exits too."""
     if case.tx is None:
         return None
-    asked, most = case.tx.gas, case.config.limits.max_gas
-    return Finding(21_000 <= asked <= most, str(asked), f"21000 to {most}", "The gas limit is out of its limits.")
+    asked, least, most = case.tx.gas, _least_gas(case.tx.data), case.config.limits.max_gas
+    return Finding(least <= asked <= most, str(asked), f"{least} to {most}", "The gas limit is out of its limits.")
+
+
+def _least_gas(data: str) -> int:
+    """What a block asks for before anything runs (EIP-7623, the most that any chain asks)."""
+    raw = bytes.fromhex(data.removeprefix("0x"))
+    return 21_000 + 40 * len(raw) - 30 * raw.count(0)
 
 
 def _daily_gas(case: Case) -> Finding | None:
@@ -305,6 +314,17 @@ def _nonce(case: Case) -> Finding | None:
     highest = case.books.signed_nonce
     own = max(case.seen.nonce, 0 if highest is None else highest + 1)
     return Finding(case.tx.nonce == own, str(case.tx.nonce), str(own), f"The next nonce is {own}.")
+
+
+def _pending(case: Case) -> Finding | None:
+    """What was signed and not mined may still come, all of it at once; and a peer that asks without end is not signed
+    for without end."""
+    highest = case.books.signed_nonce
+    if case.seen is None or case.tx is None or case.replaces or highest is None:
+        return None
+    pending = max(0, highest + 1 - case.seen.nonce)
+    reason = "Too many transactions are signed and not mined: send them again, or replace them."
+    return Finding(pending < MOST_PENDING, f"{pending} not mined", f"fewer than {MOST_PENDING}", reason)
 
 
 def _approval(case: Case) -> Finding | None:
@@ -373,6 +393,7 @@ RULES: Final[tuple[tuple[str, Rule], ...]] = (
     ("daily_cap", _daily_cap),
     ("rpc", _rpc),
     ("nonce", _nonce),
+    ("pending", _pending),
     ("approval", _approval),
     ("balance", _balance),
     ("deadline", _deadline),

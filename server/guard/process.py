@@ -10,6 +10,7 @@ import socket
 import stat
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -81,7 +82,8 @@ async def _serve(
                 state = ", KILLED" if guard.killed else ""
                 click.echo(f"Guard listens on {config.socket}  (wallet {guard.address}, way {config.way}{state})")
         finally:
-            os.unlink(config.socket)
+            with suppress(FileNotFoundError):
+                os.unlink(config.socket)
 
 
 async def _same_wallet(kit: Kit, config: GuardConfig) -> None:
@@ -168,8 +170,9 @@ class Door:
 
     def _make_room(self) -> None:
         """Whoever has waited longest leaves, so that a kill always finds a place."""
-        waiting = [peer for peer in self._peers[:-1] if peer.waits]
-        if len(self._peers) > MOST_PEERS and waiting:
+        staying = [peer for peer in self._peers if not peer.scope.cancel_called]
+        waiting = [peer for peer in staying[:-1] if peer.waits]
+        if len(staying) > MOST_PEERS and waiting:
             waiting[0].scope.cancel()
 
     async def _answer_all(self, stream: trio.SocketStream, peer: Peer) -> None:

@@ -30,6 +30,7 @@ from tests.chain.world import (
     TOKENS,
     UNIT,
     USDT,
+    WBNB,
     World,
 )
 
@@ -44,6 +45,7 @@ class Error:
 
     message: str
     code: int = -32000
+    data: str = "0x"
 
 
 @frozen
@@ -104,7 +106,7 @@ class Endpoint:
         status, answer = 200, {"jsonrpc": "2.0", "id": asked["id"]}
         match told:
             case Error():
-                answer["error"] = {"code": told.code, "message": told.message}
+                answer["error"] = {"code": told.code, "message": told.message, "data": told.data}
             case Status():
                 status = told.code
             case bytes() | Drop():
@@ -146,9 +148,6 @@ class Endpoint:
                 return [self.log(event) for event in self.world.logs(pools, first, last)]
             case "eth_call", [dict(call), at]:
                 return self.called(call["to"].lower(), bytes.fromhex(call["data"][2:]), at)
-            case "eth_getCode", [str(address), "latest"]:
-                contracts = {ROUTER, FACTORY, OTHER_FACTORY, *TOKENS, *POOLS, FEED}
-                return "0x60" if address.lower() in contracts else "0x"
             case "eth_getBalance", [_, _]:
                 return hex(2**200 + 1)
             case "eth_getTransactionCount", [_, which]:
@@ -180,6 +179,10 @@ class Endpoint:
             return hexed(("address",), (POOLS[to][0],))
         if to in POOLS and is_asked("token1()"):
             return hexed(("address",), (POOLS[to][1],))
+        if to == ROUTER and is_asked("factory()"):
+            return hexed(("address",), (FACTORY,))
+        if to == ROUTER and is_asked("WETH()"):
+            return hexed(("address",), (WBNB,))
         if to in (FACTORY, OTHER_FACTORY) and is_asked("getPair(address,address)"):
             known = {ETH: ETH_POOL, CAKE: CAKE_POOL} if to == FACTORY else {ETH: OTHER_POOL}
             one, other = decode(("address", "address"), rest)

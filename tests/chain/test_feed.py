@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +83,13 @@ async def test_a_halt_waits_for_no_market(tmp_path: Path, autojump_clock: trio.t
         assert standing.board.outages.get("market") is None
 
 
-async def run(folder: Path, market: Walk) -> None:
+def there(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    async with house(folder, market, eager_config(market.pairs)) as standing:
+    return folder
+
+
+async def run(folder: Path, market: Walk) -> None:
+    async with house(there(folder), market, eager_config(market.pairs)) as standing:
         await standing.settled()
 
 

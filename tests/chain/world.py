@@ -36,7 +36,8 @@ UNIT = 10**18
 
 
 def address(number: int) -> str:
-    return f"0x{number:040x}"
+    """As good as any: with digits and letters."""
+    return "0x" + blake2b(str(number).encode(), digest_size=20).hexdigest()
 
 
 USDT, WBNB, CAKE, ETH = (address(0xA000 + number) for number in range(4))
@@ -112,11 +113,15 @@ class World:
     def reorganise(self, depth: int) -> None:
         """The newest blocks are replaced by others of the same times, in which nobody trades."""
         times = [block.at for block in self.blocks[-depth:]]
+        self.forget(depth)
+        for at in times:
+            self.mine(at)
+
+    def forget(self, depth: int) -> None:
+        """The newest blocks are no more; what is mined upon the others from now on is none of them."""
         for kept in (self.blocks, self.events, self.states, self.answers):
             del kept[-depth:]
         self.salt += 1
-        for at in times:
-            self.mine(at)
 
     def at_hash(self, hash: str) -> int | None:
         return next((block.number for block in self.blocks if block.hash == hash), None)
@@ -214,7 +219,7 @@ class Sim(Chain):
     async def pool(self, factory: str, one: str, other: str, /) -> str | None:
         raise NotImplementedError
 
-    async def has_code(self, address: str, /) -> bool:
+    async def wiring(self, router: str, /) -> tuple[str, str]:
         raise NotImplementedError
 
     async def balance(self, owner: str, token: str | None = None, at: Block | None = None, /) -> int:

@@ -89,6 +89,8 @@ def deploy(chain: Anvil, prices: Mapping[str, Decimal] = PRICES, depth_usdt: Dec
     chain.set_balance(RICH, 3 * HOARD_WEI)
     tokens = {symbol: _token(chain, symbol, decimals) for symbol, decimals in DECIMALS.items()}
     tokens[WBNB] = Token(WBNB, chain.deploy(contracts.creation_code(contracts.WRAPPED)), BNB_DECIMALS)
+    for slot, text in enumerate((b"Wrapped BNB", WBNB.encode())):  # it calls itself WETH: the short texts of a contract
+        chain.set_storage(tokens[WBNB].address, slot, int.from_bytes(text.ljust(31, b"\0") + bytes([2 * len(text)])))
     chain.do(RICH, tokens[WBNB].address, "deposit()", value=HOARD_WEI)
     pancake = _exchange(chain, tokens, prices, contracts.PANCAKE_FACTORY, contracts.PANCAKE_PAIR, contracts.PANCAKE_FEE)
     uniswap = _exchange(chain, tokens, prices, contracts.UNISWAP_FACTORY, contracts.UNISWAP_PAIR, contracts.UNISWAP_FEE)

@@ -78,6 +78,7 @@ def with_limits(**limits: Any) -> GuardConfig:
 
 # --- what is signed
 
+FIRST = transaction(entry(CHAIN))
 THROUGH_WBNB = entry(CHAIN, path=(USDT, WBNB, LINK))
 FOR_THE_KIT = evolve(
     case(transaction(entry(CHAIN))),
@@ -89,6 +90,7 @@ FOR_THE_KIT = evolve(
 ALLOWED: dict[str, Case] = {
     "an entry": case(transaction(entry(CHAIN))),
     "an entry of the whole cap": case(transaction(entry(CHAIN, 50))),
+    "the 16th that is not mined": case(evolve(FIRST, nonce=15), books=books(granted("a", evolve(FIRST, nonce=14)))),
     "an entry through a hop": case(transaction(THROUGH_WBNB)),
     "an exit": case(transaction(exit_(CHAIN))),
     "an exit of more than the cap is worth": case(transaction(exit_(CHAIN, 900))),
@@ -133,10 +135,10 @@ def test_it_is_signed(name: str) -> None:
 # --- what is refused, by which rule
 
 SPENT = books(granted("a", transaction(entry(CHAIN)), 160 * E18))
-FIRST = transaction(entry(CHAIN))
 KILLED = books(granted("order_1", FIRST), Killed("x"))
 WITH_FIRST = {"books": books(granted("order_1", FIRST)), "replaces": FIRST}
 UNLIMITED = 2**256 - 1
+SIXTEEN = books(granted("a", evolve(FIRST, nonce=15)))
 WORTHLESS = Sighting(CHAIN.time, 0, 99 * E18, 0)
 
 
@@ -200,6 +202,7 @@ REFUSED: dict[str, tuple[str, Case]] = {
     "a gas price of nothing": ("gas_price", case(evolve(FIRST, gas_price=0))),
     "gas over the limit": ("gas", case(evolve(FIRST, gas=400_001))),
     "gas for nothing": ("gas", case(evolve(FIRST, gas=20_999))),
+    "less gas than its calldata costs": ("gas", case(evolve(FIRST, gas=25_000))),
     "a day's gas used up": (
         "daily_gas", case(evolve(FIRST, nonce=1), books=books(granted("a", FIRST, 0, 2 * 10**16 - 1))),
     ),
@@ -222,6 +225,7 @@ REFUSED: dict[str, tuple[str, Case]] = {
     "a nonce that is mined": (
         "nonce", case(FIRST, seen=Sighting(CHAIN.time, 3, 10**30, entry(CHAIN).min_out)),
     ),
+    "the 17th that is not mined": ("pending", case(evolve(FIRST, nonce=16), books=SIXTEEN)),
     "more than the wallet has": ("balance", case(FIRST, seen=Sighting(CHAIN.time, 0, 9 * E18, entry(CHAIN).min_out))),
     "a swap of nothing": ("balance", case(transaction(entry(CHAIN, spend=0, min_out=1)))),
     "a deadline too far away": ("deadline", case(transaction(entry(CHAIN, deadline=CHAIN.time + 181)))),
@@ -343,10 +347,11 @@ def test_whatever_the_clocks_do_no_day_spends_more_than_its_cap(moves: list[tupl
     for number, (wall, steady, chain, usdt) in enumerate(moves):
         day = kept.day_at(*(datetime(2027, 1, 10 + one, 12, tzinfo=UTC) for one in (wall, steady, chain)))
         assert day >= kept.day
-        asked = case(transaction(entry(CHAIN, usdt), nonce=number), books=kept, day=day)
+        kept.signed_nonce = number - 1  # all of them are mined at once
+        seen = Sighting(CHAIN.time, number, 10**30, entry(CHAIN, usdt).min_out)
+        asked = case(transaction(entry(CHAIN, usdt), nonce=number), books=kept, day=day, seen=seen)
         if judge(asked) is None:
             kept.apply(granted(f"order_{number}", FIRST, asked.spend, day=day, row=number), NOW)
-            kept.signed_nonce = number
             by_day[day] = by_day.get(day, 0) + usdt
     assert all(spent <= 200 for spent in by_day.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import signal
 import stat
@@ -109,7 +110,7 @@ def test_killed_at_any_moment_it_has_signed_only_what_it_knows_of(chain: Chain, 
     for life in range(4):
         guard = start_guard().listening()
         nonce = status_of(guard).signed_nonce
-        first = 0 if nonce is None else nonce + 1
+        first = chain.nonce = 0 if nonce is None else nonce + 1
         with guard.connected() as sock:
             for number in range(6):
                 request = sign(f"order_{life}_{number}", transaction(entry(chain, 15), nonce=first + number), row=life)
@@ -163,6 +164,7 @@ GARBAGE: dict[str, bytes] = {
     "an intent with a line end": b'{"kind": "recall", "intent": "a\\nb"}\n',
     "an abyss of brackets": b'{"kind":' * 1500 + b"\n",
     "bytes that are no text": b"\xff\xfe\x00\x01\n",
+    "a reason of two lines": b'{"kind": "kill", "reason": "a\\nb"}\n',
     "a surrogate": b'{"kind": "kill", "reason": "\\ud800"}\n',
     "an abyss of digits": b'{"kind": ' + b"9" * 10_000 + b"}\n",
     "an exponent": b'{"kind": 1e999999999999999999999}\n',
@@ -256,6 +258,17 @@ def test_the_socket_and_all_files_are_the_owners_alone(chain: Chain, start_guard
     assert set(modes) == {"guard.sock", "guard.toml", "keystore.json", "ledger.jsonl", "lock", "ballast"}
     assert set(modes.values()) == {0o600}
     assert stat.S_IMODE(guard.folder.stat().st_mode) == 0o700
+
+
+def test_one_group_more_may_be_let_in(folder: Path, rpc: str, start_guard: StartGuard) -> None:
+    group = grp.getgrgid(os.getegid()).gr_name
+    (folder / "guard.toml").write_text(settings(rpc, f'socket_group = "{group}"'), encoding="utf-8")
+    guard = start_guard().listening()
+    found = Path(guard.socket).stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid) == (0o660, os.getegid())
+    guard.stop()
+    (folder / "guard.toml").write_text(settings(rpc, 'socket_group = "no-such-group"'), encoding="utf-8")
+    assert "there is no such group" in start_guard().refused()
 
 
 LOOSENED: dict[str, Callable[[Path], None]] = {

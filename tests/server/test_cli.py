@@ -143,14 +143,14 @@ def test_what_init_writes_in_comments_are_the_defaults() -> None:
 def test_what_init_writes_names_every_key_of_the_machine() -> None:
     shown, defaults = uncommented(MACHINE_PART), to_plain(MachineSettings())
     assert set(shown) == set(defaults) | OF_THE_AGENT
-    for section in ("server", "market"):
+    for section in ("server", "market", "chain"):
         assert set(shown[section]) == set(defaults[section])
 
 
 TEMPLATE_LINES = [
     number
     for number, line in enumerate(TEMPLATE.splitlines())
-    if COMMENTED.match(line) and not line.startswith(("# [", '# "', "# spec", "# token"))
+    if COMMENTED.match(line) and not line.startswith(("# [", '# "', "# spec", "# token", "# reference_factory"))
 ]
 
 
@@ -168,7 +168,8 @@ def test_a_comment_that_init_writes_may_be_made_a_setting_where_it_stands(tmp_pa
     path.write_text("\n".join(lines), encoding="utf-8")
     name = COMMENTED.sub(r"\1", lines[number]).split(" = ")[0]
     settings = load(path, {}, {})
-    assert name in {**to_plain(settings.machine.market), **settings.agent, **_inner(settings.agent)}
+    machine = to_plain(settings.machine)
+    assert name in {**machine["market"], **machine["chain"], **settings.agent, **_inner(settings.agent)}
 
 
 def _inner(agent: dict[str, Any]) -> dict[str, Any]:
