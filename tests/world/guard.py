@@ -1,0 +1,235 @@
+"""A signing guard in memory, on trio's clock: of the real one it has what an order's life hangs on. It records a
+signature before it gives it away, signs once for an intent and a nonce, replaces at +10 %, recalls, and can be killed.
+
+It works on, whether or not who asked still waits: a question is decided when it is due, in its turn, and the answer may
+be lost on the way. What is due happens when somebody asks next, so nothing runs beside the simulation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from random import Random
+from typing import Final, Literal
+
+import trio
+from attrs import define, evolve, field, frozen
+
+from protocol.errors import Outage
+from protocol.signing import (
+    RESTORE_WORDS,
+    Anchor,
+    Answer,
+    GuardStatus,
+    NotSent,
+    Question,
+    ReadGuard,
+    Recall,
+    Recalled,
+    Refused,
+    Restore,
+    Restored,
+    Revoke,
+    Revoked,
+    Sent,
+    Signed,
+    SignTransaction,
+    SwapByTwak,
+    Transaction,
+    Unknown,
+    Verdict,
+)
+from protocol.times import EPOCH, to_wire
+from tests.world.chain import CAKE, ETH, ROUTER, SWAP_EXACTLY, USDT, WALLET, Reverts, SimChain, signed
+
+ANSWER_SECONDS: Final = 5.0  # as long as the port's own
+_NO_VERDICT: Final = Unknown("it was attempted, and no verdict is recorded")
+# What the kit does with the next swap: it tells what it did, tells nothing of what it did, or of what it did not do.
+KitDoes = Literal["sends", "sends and is lost", "sends nothing", "is lost"]
+
+
+@frozen
+class Mood:
+    """How the guard behaves: each a chance, of a question. `deaf` it never hears of it, `mute` its answer is lost,
+    `slow` it takes so long that nobody waits for it."""
+
+    deaf: float = 0.0
+    mute: float = 0.0
+    slow: float = 0.0
+
+
+@define
+class _Asked:
+    """A question under way, and its answer once there is one."""
+
+    question: Question
+    due: float
+    answer: Answer | None = None
+
+
+@define(eq=False)
+class SimGuard:
+    """The port, and the guard behind it. `granted` is all that it ever signed, by intent, oldest first."""
+
+    chain: SimChain
+    random: Random
+    wallet: str = WALLET
+    way: Literal["local", "twak"] = "local"
+    mood: Mood = Mood()
+    granted: dict[str, list[tuple[Transaction, Signed]]] = field(factory=dict)
+    attempts: dict[str, Verdict | None] = field(factory=dict)
+    refusing: Callable[[SignTransaction], Refused | None] = lambda question: None  # a rule of the test's own
+    kit_does: KitDoes = "sends"
+    kit_seconds: float = 0.0
+    down: bool = False
+    killed: str | None = None
+    anchor: Anchor | None = None
+    heard: list[Question] = field(factory=list)  # in the order in which they were decided
+    _under_way: list[_Asked] = field(factory=list)
+    _free_at: float = 0.0
+
+    async def ask(self, question: Question, /, *, within: float = ANSWER_SECONDS) -> Answer | Outage:
+        await trio.lowlevel.checkpoint()
+        self._catch_up()
+        random, mood = self.random, self.mood
+        if self.down or random.random() < mood.deaf:
+            await trio.sleep(random.uniform(0, within))
+            return Outage("guard", "the signing guard gives no answer")
+        asked = _Asked(question, self._due(question))
+        self._under_way.append(asked)
+        with trio.move_on_after(within):
+            while asked.answer is None:
+                await trio.sleep(max(0.0, asked.due - trio.current_time()))
+                self._catch_up()
+        if asked.answer is None or random.random() < mood.mute:
+            return Outage("guard", "the signing guard gives no answer")
+        return asked.answer
+
+    def _due(self, question: Question) -> float:
+        """Those that sign wait for each other, since they look at the chain; what the guard knows it says at once."""
+        now = trio.current_time()
+        if isinstance(question, SwapByTwak):
+            return now if question.intent in self.attempts else now + self.kit_seconds
+        if not isinstance(question, SignTransaction):
+            return now
+        slow = self.random.random() < self.mood.slow
+        takes = self.random.uniform(ANSWER_SECONDS, 3 * ANSWER_SECONDS) if slow else self.random.uniform(0, 0.1)
+        self._free_at = max(now, self._free_at) + takes
+        return self._free_at
+
+    def _catch_up(self) -> None:
+        now = trio.current_time()
+        for asked in sorted(self._under_way, key=lambda one: one.due):
+            if asked.due <= now:
+                self._under_way.remove(asked)
+                self.heard.append(asked.question)
+                asked.answer = self._decide(asked.question)
+
+    # --- deciding
+
+    def _decide(self, question: Question) -> Answer:
+        match question:
+            case ReadGuard():
+                return self._status()
+            case SignTransaction():
+                return self._sign(question)
+            case SwapByTwak():
+                return self._swap(question)
+            case Recall():
+                found = [
+                    evolve(one, raw="" if self.killed else one.raw) for _, one in self.granted.get(question.intent, [])
+                ]
+                attempted = question.intent in self.attempts
+                return Recalled(tuple(found), (self.attempts[question.intent] or _NO_VERDICT) if attempted else None)
+            case Revoke():
+                return self.kill()
+            case Restore():
+                if question.confirm != RESTORE_WORDS:
+                    return Refused("restore", "other words")
+                self.killed = None
+                return Restored()
+
+    def kill(self) -> Revoked:
+        self.killed = self.killed or to_wire(self.chain.blocks[-1].block.at)
+        return Revoked(self.killed)
+
+    @property
+    def signed_nonce(self) -> int | None:
+        return max((tx.nonce for granted in self.granted.values() for tx, _ in granted), default=None)
+
+    def _status(self) -> GuardStatus:
+        return GuardStatus(
+            self.way, self.wallet, 56, ROUTER, {"USDT": USDT, "ETH": ETH, "CAKE": CAKE}, Decimal(1000), Decimal(5000),
+            Decimal(0), self.killed is not None, self.killed, "by hand" if self.killed else None, self.anchor, "sim",
+            self.signed_nonce,
+        )  # fmt: skip
+
+    def _sign(self, question: SignTransaction) -> Answer:
+        """The real one's rules in their order, as far as an order's life can break them."""
+        tx, granted = question.tx, self.granted.setdefault(question.intent, [])
+        if self.killed:
+            return Refused("kill_switch", f"the kill switch is on since {self.killed}")
+        if (
+            self.anchor is not None
+            and question.anchor.log_id == self.anchor.log_id
+            and question.anchor.row < self.anchor.row
+        ):
+            return Refused("log_anchor", "the log was cut")
+        for before, one in granted:
+            if before == tx:
+                return one
+        head, replaces = self.chain.blocks[-1], granted[-1][0] if granted else None
+        if replaces is not None and evolve(replaces, gas_price=tx.gas_price) != tx:
+            return Refused("intent", "this intent was signed for another transaction")
+        if replaces is not None and 10 * tx.gas_price < 11 * replaces.gas_price:
+            return Refused("replacement", "a replacement must raise the gas price by 10 %")
+        if (no := self.refusing(question)) is not None:
+            return no
+        used, highest = head.accounts.nonces.get(self.wallet, 0), self.signed_nonce
+        if replaces is None:
+            own = max(used, 0 if highest is None else highest + 1)
+            if tx.nonce != own:
+                return Refused("nonce", f"the next nonce is {own}", str(tx.nonce), str(own))
+        elif tx.nonce < used:
+            return Refused("nonce", "the nonce is used up", str(tx.nonce), str(used))
+        data = bytes.fromhex(tx.data[2:])
+        now = int((head.block.at - EPOCH).total_seconds())
+        if data[:4] == SWAP_EXACTLY and replaces is None:
+            spend, deadline, first = (int.from_bytes(data[at : at + 32]) for at in (4, 132, 196))
+            if head.accounts.tokens[f"0x{first:040x}"].get(self.wallet, 0) < spend:
+                return Refused("balance", "the wallet has less")
+            if deadline <= now:
+                return Refused("deadline", "the deadline has passed")
+        self.anchor = question.anchor
+        granted.append((tx, signed(tx, self.wallet)))
+        return granted[-1][1]
+
+    # --- the kit
+
+    def _swap(self, question: SwapByTwak) -> Answer:
+        if question.intent in self.attempts:
+            return self.attempts[question.intent] or _NO_VERDICT
+        if self.killed:
+            return Refused("kill_switch", "the kill switch is on")
+        self.attempts[question.intent] = verdict = self._kit(question)
+        return verdict
+
+    def _kit(self, question: SwapByTwak) -> Verdict:
+        """It approves and swaps by itself; the chain learns of it at once, whoever else does."""
+        if self.kit_does == "sends nothing":
+            return NotSent("it found no route")
+        if self.kit_does == "is lost":
+            return Unknown("it timed out")
+        accounts = self.chain.accounts
+        accounts.allowed[question.from_token, self.wallet, ROUTER] = question.spend
+        try:
+            accounts.out(question.spend, (question.from_token, question.to_token))
+        except Reverts:
+            return NotSent("it found no route")
+        words = (question.spend, question.min_received, 160, int(self.wallet, 16), 2**40, 2)
+        path = (int(question.from_token, 16), int(question.to_token, 16))
+        data = "0x" + SWAP_EXACTLY.hex() + "".join(f"{word:064x}" for word in (*words, *path))
+        nonce = accounts.nonces.get(self.wallet, 0)
+        one = signed(Transaction(56, nonce, ROUTER, 0, data, 400_000, self.chain.price), self.wallet)
+        self.chain.take(bytes.fromhex(one.raw[2:]))
+        return Sent(one.hash) if self.kit_does == "sends" else Unknown("it timed out")
