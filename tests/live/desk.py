@@ -118,6 +118,7 @@ class Desk:
         """A believed price for this much, off the chain as it is."""
         at, reserves = self.chain.blocks[-1].block.at, self.chain.accounts.reserves(MARKETS[pair].address)
         price, held = MARKETS[pair].price(reserves), self.live.book.positions.get(pair)
+        assert price is not None
         qty = held.qty if held is not None and side == "sell" else None
         usdt = booked(Decimal(size) if qty is None else qty * price)
         ref = named("ord", at, pair, side, str(len(self.rows)))

@@ -34,6 +34,7 @@ from actors.executor.order_life import (
     KitDidNot,
     KitSent,
     Lapsed,
+    Moved,
     Ready,
     Sighting,
     Signature,
@@ -282,6 +283,7 @@ def acts() -> tuple[LoggedRow, ...]:
     life.act(moves.Reapprove(life.state.lock.demotion, "it was the market"))
     life.promote()
     life.learn(Lapsed(life.round(1500, buys=200), 2 * 10**9))
+    life.learn(Moved(life.round(1500, buys=200), 7))
     in_kit = life.round(1500, buys=200)
     life.learn(Ready(in_kit, life.nonce, dict(life.live.units)))
     life.learn(KitSent(in_kit, life.nonce, "0xabc"))

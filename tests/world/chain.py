@@ -457,9 +457,9 @@ class SimChain(Chain):
         await self._asked()
         return pool_of(one, other)
 
-    async def has_code(self, address: str, /) -> bool:
+    async def wiring(self, router: str, /) -> tuple[str, str]:
         await self._asked()
-        return address == ROUTER or address in TOKENS or address in POOLS
+        return FACTORY, WBNB
 
     async def balance(self, owner: str, token: str | None = None, at: Block | None = None, /) -> int:
         accounts = await self._at(at)

@@ -15,14 +15,8 @@ from tests.simulation.judge.risk import Gauge, reached, shown
 from tests.simulation.judge.turns import Turn
 
 REPLACEMENT: Final = Fraction(11, 10)  # of the gas price, at least
-# What the row before must be, an entry that tells the same; of a quote that was rejected, a round's rules say more.
-TOLD: Final = {
-    "submitted": "SUBMITTED", "twak_block": "TWAK_BLOCK", "trade": "EXECUTED", "quote_rejected": "SKIPPED",
-}  # fmt: skip
-# Which rows of a turn of its own end an order so; given_up is told by a FAILED otherwise.
-BLOCKED: Final = "twak_block"
-UNSIGNED: Final = frozenset({"lapsed"})
-SIGNED: Final = frozenset({"reverted", "usurped"})
+TOLD: Final = {"submitted": "SUBMITTED", "twak_block": "TWAK_BLOCK", "trade": "EXECUTED"}  # by the entry before it
+UNSIGNED: Final = frozenset({"lapsed", "moved"})
 
 
 @dataclass(slots=True)
@@ -269,7 +263,7 @@ class Orders:
         code = body["code"]
         before = [other for other in turn.lines[:number] if other.kind != "mined"]
         entry = before[0] if before else line
-        blocked = len(before) == 2 and before[1].kind == BLOCKED
+        blocked = len(before) == 2 and before[1].kind == "twak_block"
         fits = entry.type == ("TWAK_BLOCK" if blocked else "FAILED") and entry.body["id"] == body["entry"]
         fits = fits and entry.data["order_ref"] == body["order_ref"] and code in entry.tags
         must(fits, "12", row, f"given up ({code}), without its entry before it")
