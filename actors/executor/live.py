@@ -67,7 +67,8 @@ class OpenOrder:
 
 @frozen(slots=False)
 class Live:
-    """`status` is the agent's; `flattening` says why everything is to be sold, `frozen` why nothing is begun."""
+    """`status` is the agent's; `flattening` says why everything is to be sold, `frozen` why nothing is begun. `intents`
+    is how many there were so far: what tells the names of two at one time apart."""
 
     book: Book = Factory(lambda: Book(phase="live"))
     units: dict[str, Units] = Factory(dict)
@@ -75,6 +76,7 @@ class Live:
     status: Status = "PAPER"
     flattening: str | None = None
     frozen: str | None = None
+    intents: int = 0
 
     @property
     def trading(self) -> bool:
@@ -100,7 +102,7 @@ def evolve(live: Live, row: Any) -> Live:
         case LiveOpened():
             return changed(live, units=row.units, flattening=None, frozen=None)
         case Intended():
-            return changed(live, orders={**live.orders, row.order.ref: OpenOrder(row)})
+            return changed(live, orders={**live.orders, row.order.ref: OpenOrder(row)}, intents=live.intents + 1)
         case Submitted():
             return _with(live, _submitted(live.orders[row.order_ref], row))
         case HandedOver():

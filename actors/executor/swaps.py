@@ -19,7 +19,7 @@ from protocol.market import Tick
 from protocol.money import BPS, PCT, ZERO, Units, booked, booked_down, pct, price, usdt
 from protocol.orders import Order, Quote, entry_ref, named
 from protocol.settings import AgentConfig
-from protocol.times import EPOCH, to_wire
+from protocol.times import EPOCH
 
 UINT256_DIGITS: Final = 78
 Decimals = Mapping[str, int]  # of each token, by symbol
@@ -62,12 +62,13 @@ def intend(
     return Intended(at, order, quote, purpose, from_token, to_token, spend, least, slippage, deadline)
 
 
-def way_out(pair: str, live: Live, tick: Tick, reason: str, seen_at: datetime, at: datetime) -> Order:
-    """Sell all of a pair that the live book holds, because everything is to be sold. Two tries at one log time are told
-    apart by when the chain was seen."""
+def way_out(pair: str, live: Live, tick: Tick, reason: str, at: datetime) -> Order:
+    """Sell all of a pair that the live book holds, because everything is to be sold. Tries at one log time, and while
+    the chain stands still, are told apart by how many orders there were before."""
     held = live.book.positions[pair]
     worth = booked(held.qty * tick.candle.close)
-    return Order(named("ord", at, pair, "flatten", to_wire(seen_at)), pair, "sell", worth, held.qty, reason, "live")
+    ref = named("ord", at, pair, "flatten", str(live.intents))
+    return Order(ref, pair, "sell", worth, held.qty, reason, "live")
 
 
 def traded(
