@@ -311,7 +311,7 @@ class Mined:
 @frozen
 class GivenUp:
     """An order that ends without a trade, on proof: `code` names it. Whatever was signed for it can never be mined, or
-    was, and has moved nothing but gas."""
+    was, and has moved nothing but `gas`, USDT, which the book pays."""
 
     kind: ClassVar[str] = "given_up"
     ts: datetime
@@ -319,6 +319,7 @@ class GivenUp:
     pair: str
     code: str
     entry: str
+    gas: Decimal
 
 
 @frozen

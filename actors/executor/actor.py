@@ -223,7 +223,7 @@ class Executor(Actor):
             tick = asked.prices.get(pair)
             if live.flattening is None or tick is None or pair in live.book.placed:
                 continue
-            order = way_out(pair, live, tick, live.flattening, asked.now, asked.at)
+            order = way_out(pair, live, tick, live.flattening, asked.at)
             quote = await self._dealing.quotes.ask(Verify(asked.turn, order, _timed(tick, asked), asked.at))
             found: Row | Refusal = quote if isinstance(quote, QuoteRejected) else intend(
                 order, quote, live, self._desk.now.settings, self._decimals, "flatten", asked.at, asked.now

@@ -6,6 +6,7 @@ can be held against the chain to the wei.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from attrs import Factory, frozen
@@ -30,7 +31,7 @@ from protocol.events import (
     Submitted,
     Trade,
 )
-from protocol.money import Units
+from protocol.money import ZERO, Units
 
 NATIVE: Final = "gas"  # the chain's own coin, which no pair trades: only its wrapping is a token
 USDT: Final = "USDT"
@@ -46,12 +47,13 @@ OrderState = Literal["intended", "approving", "approved", "swapping", "handed"]
 @frozen
 class OpenOrder:
     """An order between its intent and its end. `signed` are the transactions of the leg that is under way, oldest
-    first; all have one nonce, so that at most one of them is ever mined."""
+    first; all have one nonce, so that at most one of them is ever mined. `gas` is what it has cost so far, USDT."""
 
     intended: Intended
     state: OrderState = "intended"
     signed: tuple[Submitted, ...] = ()
     handed: HandedOver | None = None
+    gas: Decimal = ZERO
 
     @property
     def ref(self) -> str:
@@ -65,7 +67,8 @@ class OpenOrder:
 
 @frozen(slots=False)
 class Live:
-    """`status` is the agent's; `flattening` says why everything is to be sold, `frozen` why nothing is begun."""
+    """`status` is the agent's; `flattening` says why everything is to be sold, `frozen` why nothing is begun. `intents`
+    is how many there were so far: what tells the names of two at one time apart."""
 
     book: Book = Factory(lambda: Book(phase="live"))
     units: dict[str, Units] = Factory(dict)
@@ -73,6 +76,7 @@ class Live:
     status: Status = "PAPER"
     flattening: str | None = None
     frozen: str | None = None
+    intents: int = 0
 
     @property
     def trading(self) -> bool:
@@ -98,7 +102,7 @@ def evolve(live: Live, row: Any) -> Live:
         case LiveOpened():
             return changed(live, units=row.units, flattening=None, frozen=None)
         case Intended():
-            return changed(live, orders={**live.orders, row.order.ref: OpenOrder(row)})
+            return changed(live, orders={**live.orders, row.order.ref: OpenOrder(row)}, intents=live.intents + 1)
         case Submitted():
             return _with(live, _submitted(live.orders[row.order_ref], row))
         case HandedOver():
@@ -134,7 +138,7 @@ def _mined(live: Live, row: Mined) -> Live:
     for token, by in moved.items():
         units[token] = Units(units.get(token, Units(0)) + by)
     state: OrderState = "approved" if row.leg == "approval" and row.success else order.state
-    return _with(changed(live, units=units), changed(order, state=state, signed=()))
+    return _with(changed(live, units=units), changed(order, state=state, signed=(), gas=order.gas + row.gas))
 
 
 def _ended(live: Live, ref: str) -> Live:

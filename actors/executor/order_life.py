@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from attrs import evolve as changed
 from attrs import frozen
 
 from actors.executor.live import Live, OpenOrder, OrderState
@@ -35,7 +36,7 @@ from protocol.events import (
     Submitted,
     TwakBlock,
 )
-from protocol.money import Units, usdt
+from protocol.money import Units, booked, usdt
 from protocol.orders import entry_ref, named
 from protocol.settings import AgentConfig
 
@@ -217,7 +218,7 @@ def _denied(order: OpenOrder, seen: Denied, at: datetime) -> tuple[Row, ...]:
     return (
         JournalEntry(at, ref, "TWAK_BLOCK", (seen.rule, intended.pair), text, data),
         TwakBlock(at, seen.rule, seen.reason, seen.ref, intended.pair, intended.side, intended.size_usdt, ref),
-        GivenUp(at, seen.ref, intended.pair, seen.rule, ref),
+        GivenUp(at, seen.ref, intended.pair, seen.rule, ref, booked(order.gas)),
     )
 
 
@@ -232,7 +233,7 @@ def _included(
     )  # fmt: skip
     if not seen.succeeded:
         why = f"{seen.hash} ({seen.leg}) was reverted in block {seen.block}; gas of {usdt(seen.gas)} is lost"
-        return (mined, *_given_up(order, "reverted", why, at))
+        return (mined, *_given_up(changed(order, gas=order.gas + seen.gas), "reverted", why, at))
     pair = order.intended.order.pair
     text = f"Confirmed: {seen.hash} ({seen.leg}) is in block {seen.block} for {usdt(seen.gas)} of gas."
     data = {"order_ref": seen.ref, "pair": pair, "leg": seen.leg, "tx_hash": seen.hash, "block": seen.block,
@@ -241,8 +242,9 @@ def _included(
     confirmed = JournalEntry(at, ref, "CONFIRMED", (seen.leg, pair), text, data)
     if seen.leg == "approval":
         return (confirmed, mined)
-    trade = traded(order.intended, mined, live, config, decimals)
-    return (confirmed, mined, executed_live(trade, order.intended, mined, config), trade)
+    gas = booked(order.gas + seen.gas)
+    trade = traded(order.intended, mined, gas, live, config, decimals)
+    return (confirmed, mined, executed_live(trade, order.intended, mined, gas, config), trade)
 
 
 def _usurped(order: OpenOrder, seen: Usurped, at: datetime) -> tuple[Row, ...]:
@@ -256,8 +258,8 @@ def _given_up(order: OpenOrder, code: str, why: str, at: datetime) -> tuple[Row,
     ref = entry_ref(intended, order.intended.ts)
     text = f"Gave up {intended.pair} {intended.side} of {usdt(intended.size_usdt)} ({code}): {why}."
     data = {"order_ref": order.ref, "pair": intended.pair, "side": intended.side, "size": intended.size_usdt,
-            "code": code, "hashes": [one.hash for one in order.signed]}  # fmt: skip
+            "code": code, "hashes": [one.hash for one in order.signed], "gas": booked(order.gas)}  # fmt: skip
     return (
         JournalEntry(at, ref, "FAILED", (code, intended.pair), text, data),
-        GivenUp(at, order.ref, intended.pair, code, ref),
+        GivenUp(at, order.ref, intended.pair, code, ref, booked(order.gas)),
     )

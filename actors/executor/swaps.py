@@ -19,7 +19,7 @@ from protocol.market import Tick
 from protocol.money import BPS, PCT, ZERO, Units, booked, booked_down, pct, price, usdt
 from protocol.orders import Order, Quote, entry_ref, named
 from protocol.settings import AgentConfig
-from protocol.times import EPOCH, to_wire
+from protocol.times import EPOCH
 
 UINT256_DIGITS: Final = 78
 Decimals = Mapping[str, int]  # of each token, by symbol
@@ -62,16 +62,20 @@ def intend(
     return Intended(at, order, quote, purpose, from_token, to_token, spend, least, slippage, deadline)
 
 
-def way_out(pair: str, live: Live, tick: Tick, reason: str, seen_at: datetime, at: datetime) -> Order:
-    """Sell all of a pair that the live book holds, because everything is to be sold. Two tries at one log time are told
-    apart by when the chain was seen."""
+def way_out(pair: str, live: Live, tick: Tick, reason: str, at: datetime) -> Order:
+    """Sell all of a pair that the live book holds, because everything is to be sold. Tries at one log time, and while
+    the chain stands still, are told apart by how many orders there were before."""
     held = live.book.positions[pair]
     worth = booked(held.qty * tick.candle.close)
-    return Order(named("ord", at, pair, "flatten", to_wire(seen_at)), pair, "sell", worth, held.qty, reason, "live")
+    ref = named("ord", at, pair, "flatten", str(live.intents))
+    return Order(ref, pair, "sell", worth, held.qty, reason, "live")
 
 
-def traded(intended: Intended, mined: Mined, live: Live, config: AgentConfig, decimals: Decimals) -> Trade:
-    """The trade that a mined swap was: its price and fees from what it really moved, gas in USDT among the fees."""
+def traded(
+    intended: Intended, mined: Mined, gas: Decimal, live: Live, config: AgentConfig, decimals: Decimals
+) -> Trade:
+    """The trade that a mined swap was: its price and fees from what it really moved. Among the fees is the `gas` of all
+    that it took, in USDT."""
     order, fee = intended.order, config.paper.fee_bps * BPS
     ref = entry_ref(order, intended.ts)
     spent = mined.spent.amount(decimals[intended.from_token])
@@ -81,13 +85,13 @@ def traded(intended: Intended, mined: Mined, live: Live, config: AgentConfig, de
         pool_fee = booked(paid * fee)
         size = booked(paid - pool_fee)
         return Trade(
-            mined.ts, order.pair, "buy", size, _per(size, qty), None, booked(pool_fee + mined.gas), "live", ref, qty,
+            mined.ts, order.pair, "buy", size, _per(size, qty), None, booked(pool_fee + gas), "live", ref, qty,
             order.ref, tx_hash=mined.hash,
         )  # fmt: skip
     held = live.book.positions[order.pair]
     brought = booked(received)
     size = booked(brought / (1 - fee))
-    fees = booked(size - brought + mined.gas)
+    fees = booked(size - brought + gas)
     pnl = booked(size - fees - held.cost)
     return Trade(
         mined.ts, order.pair, "sell", size, _per(size, held.qty), pnl, fees, "live", ref, held.qty, order.ref,
@@ -108,7 +112,7 @@ def shadow_bps(trade: Trade, quote: Quote, config: AgentConfig) -> Decimal:
     return booked((worse if trade.side == "buy" else -worse) / BPS)
 
 
-def executed_live(trade: Trade, intended: Intended, mined: Mined, config: AgentConfig) -> JournalEntry:
+def executed_live(trade: Trade, intended: Intended, mined: Mined, gas: Decimal, config: AgentConfig) -> JournalEntry:
     """A live trade as a colleague would note it, beside what paper would have booked."""
     order, base = intended.order, base_of(trade.pair)
     verb = "Bought" if trade.side == "buy" else "Sold"
@@ -127,7 +131,7 @@ def executed_live(trade: Trade, intended: Intended, mined: Mined, config: AgentC
     return JournalEntry(
         trade.ts, trade.journal_ref, "EXECUTED", (trade.side, trade.pair, "live"), text,
         {"order_ref": order.ref, "pair": trade.pair, "side": trade.side, "phase": "live", "size": trade.size,
-         "price": trade.price, "qty": trade.qty, "fees": trade.fees, "gas": mined.gas, "pnl": trade.pnl,
+         "price": trade.price, "qty": trade.qty, "fees": trade.fees, "gas": gas, "pnl": trade.pnl,
          "tx_hash": mined.hash, "block": mined.block, "spent": mined.spent, "received": mined.received,
          "shadow_bps": off, "quote": evidence(intended.quote)},
     )  # fmt: skip

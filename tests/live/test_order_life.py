@@ -369,20 +369,21 @@ class Orders(RuleBasedStateMachine):
             assert 0 <= dust < Decimal("1e-8") * self.count
 
     def _booked(self, row: Mined) -> bool:
-        """The gas of a swap that was traded is among its fees."""
-        return row.leg == "swap" and row.success
+        """Gas is booked with the order's end."""
+        return row.order_ref in self.model.ended
 
 
 TestOrders = Orders.TestCase
 TestOrders.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def test_gas_of_what_brought_nothing_is_paid_and_moves_nothing_else() -> None:
+def test_gas_of_what_brought_nothing_is_booked_and_moves_nothing_else() -> None:
+    """That of the approval before, too."""
     for state, name in (("approving", "the approval reverted"), ("swapping", "the swap reverted")):
         live, ref = in_state(state)
         after = folded(*seen(live, sightings(ref, RECEIVED)[name]), live=live)
         assert after.units == {**live.units, NATIVE: live.units[NATIVE] - GAS, "ETH": 0}
-        assert after.book.cash == live.book.cash
+        assert after.book.cash == live.book.cash - GAS_USDT * (1 if state == "approving" else 2)
 
 
 def test_opening_anew_takes_the_wallet_for_what_it_is() -> None:

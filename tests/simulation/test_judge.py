@@ -663,6 +663,7 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("34", "live", both(changed("trade", "fees", more), changed("EXECUTED", "data.fees", more))),
     ("34", "live", both(changed("trade", "price", more), changed("EXECUTED", "data.price", more))),
     ("34", "live", changed("mined", "gas", lambda old: old * 2, leg="swap")),
+    ("34", "live", changed("given_up", "gas", more, code="reverted")),
     ("34", "live", changed("mined", "received", "5", leg="approval")),
     ("34", "quote", changed("mark", "equity", more, nth=40)),
     ("34", "quote", changed("mark", "prices.BTC/USDT", more, nth=40)),

@@ -31,6 +31,7 @@ class Order:
     handed: bool = False
     swapped: Plain | None = None  # the swap that was mined and not reverted
     reverted: bool = False
+    gas: int = 0  # units of USDT
 
 
 class Orders:
@@ -190,6 +191,7 @@ class Orders:
         must(known, "26", row, f"{body['hash']} is mined, and was never submitted")
         spent, received, gas = int(body["spent"]), int(body["received"]), int(body["gas_units"])
         order.signed = []
+        order.gas += units(body["gas"])
         if body["success"]:
             entry = turn.lines[number - 1] if number else line
             told = entry.type == "CONFIRMED" and all(entry.data[key] == body[key] for key in ("leg", "block", "gas"))
@@ -219,7 +221,7 @@ class Orders:
         mined = order.swapped
         if mined is None or body["tx_hash"] != mined["hash"]:
             self._report.say("26", row, f"a trade of {body.get('tx_hash')}, which was not mined")
-        self._booked(order, line, units(mined["gas"]) if mined else 0)
+        self._booked(order, line, order.gas)
         if self._unproven is not None:
             self._proof = body["tx_hash"]
         self._ended(body["order_ref"])
@@ -268,6 +270,8 @@ class Orders:
         fits = fits and entry.data["order_ref"] == body["order_ref"] and code in entry.tags
         must(fits, "12", row, f"given up ({code}), without its entry before it")
         must(order.swapped is None, "28", row, f"given up ({code}), and it was mined")
+        must(units(body["gas"]) == order.gas, "34", row, f"its gas was {order.gas} units, not {body['gas']}")
+        self._known.live.ledger.cash -= order.gas
         must((code == "reverted") == order.reverted, "28", row, f"given up ({code}), was it reverted: {order.reverted}")
         if blocked or code in UNSIGNED:
             must(not (order.signed or order.handed), "28", row, f"given up ({code}), and what is signed may be mined")
