@@ -257,15 +257,15 @@ class Oracle:
         return [way for way in ways if all(frozenset(pair) in pools for pair in pairwise(way))]
 
     def _quote(self, path: Sequence[str], amount: int, block: int) -> int:
-        addresses = [self.market.tokens[symbol].address for symbol in path]
-        (amounts,) = self.market.chain.call(
-            self.market.pancake.router,
-            "getAmountsOut(uint256,address[])",
-            amount,
-            addresses,
-            returns="uint256[]",
-            block=hex(block),
-        )
+        """0 where the router gives none."""
+        market, signature = self.market, "getAmountsOut(uint256,address[])"
+        addresses = [market.tokens[symbol].address for symbol in path]
+        try:
+            (amounts,) = market.chain.call(
+                market.pancake.router, signature, amount, addresses, returns="uint256[]", block=hex(block)
+            )
+        except RpcError:
+            return 0
         return int(amounts[-1])
 
 
