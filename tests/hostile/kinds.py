@@ -47,6 +47,10 @@ def path(*symbols: str, spend: int = 10 * E18) -> Hostile:
     return lambda stand: stand.trade(symbols, spend, min_out=1)
 
 
+def at_its_price(*symbols: str, spend: int = 10 * E18) -> Hostile:
+    return lambda stand: stand.trade(symbols, spend)
+
+
 def sent(**changes: Any) -> Hostile:
     return lambda stand: stand.tx(stand.buy(), **changes)
 
@@ -118,16 +122,16 @@ KINDS: Final[dict[str, Kind]] = {
     "a recipient that is wrong by a bit": Kind("recipient", bought(to=WALLET[:-1] + "0")),
     "an exit to a stranger": Kind("recipient", sold(to=STRANGER), sold()),
     # by which way
-    "an unlisted token": Kind("allowlist", path("USDT", "BTCB")),
-    "an exit of an unlisted token": Kind("allowlist", path("BTCB", "USDT", spend=E18 // 1000), sold()),
-    "a hop as the aim": Kind("allowlist", path("USDT", "WBNB")),
-    "a hop as the beginning": Kind("allowlist", path("WBNB", "USDT", spend=E18 // 100), sold()),
+    "an unlisted token": Kind("allowlist", at_its_price("USDT", "BTCB")),
+    "an exit of an unlisted token": Kind("allowlist", at_its_price("BTCB", "USDT", spend=E18 // 1000), sold()),
+    "a hop as the aim": Kind("allowlist", at_its_price("USDT", "WBNB")),
+    "a hop as the beginning": Kind("allowlist", at_its_price("WBNB", "USDT", spend=E18 // 100), sold()),
     "an unknown hop": Kind(
         "allowlist", path("USDT", "BTCB", "CAKE"), lambda stand: stand.trade(("USDT", "WBNB", "CAKE"), 10 * E18,
         min_out=stand.least(("USDT", "CAKE"), 10 * E18)),
     ),
     "a listed token as a hop": Kind("allowlist", path("USDT", "ETH", "CAKE")),
-    "one token for another": Kind("allowlist", path("CAKE", "USDT", "ETH")),
+    "one token for another": Kind("allowlist", at_its_price("CAKE", "USDT", "ETH")),
     "a hop twice": Kind("allowlist", path("USDT", "WBNB", "WBNB", "CAKE")),
     "a way that is too long": Kind("allowlist", path("USDT", "WBNB", "CAKE", "WBNB", "CAKE")),
     "a way back to USDT": Kind("allowlist", path("USDT", "CAKE", "USDT")),
@@ -140,6 +144,10 @@ KINDS: Final[dict[str, Kind]] = {
     "one unit below the least": Kind(
         "slippage", lambda stand: stand.buy(min_out=stand.least(("USDT", "CAKE"), 10 * E18) - 1),
         lambda stand: stand.buy(min_out=stand.least(("USDT", "CAKE"), 10 * E18)),
+    ),
+    "a hundredth below the least": Kind(
+        "slippage",
+        lambda stand: stand.buy(min_out=stand.least(("USDT", "CAKE"), 10 * E18) * 99 // 100),
     ),
     "an exit at any price": Kind("slippage", sold(min_out=0), sold()),
     "the bottom price of a worse route": Kind(

@@ -1,9 +1,9 @@
 """Judges signed bytes by what they do. Nothing of the guard's is imported here: no decoder, no settings, no quote.
 
 A signature is executed in several worlds, each a snapshot that is taken back: *now*; *late*, when every permitted
-deadline has passed; *pushed*, when somebody has moved the price against it by more than the slippage just before; and
-*again*, right behind itself. What was in the wallet, in the pools and in between is compared before and after. So a
-least amount that is too low, or a deadline that is too far, shows by what comes of it.
+deadline has passed; *pushed*, when somebody has moved the price against it by little more than the slippage just
+before; and *again*, right behind itself. What the wallet and the pools have is
+compared before and after. So a least amount that is too low, or a deadline that is too far, shows by what comes of it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from tests.evm.market import BNB, USDT, WBNB, Market
 APPROVAL: Final = "0x" + keccak(text="Approval(address,address,uint256)").hex()
 ALLOWANCES: Final = {WBNB: 4}  # the storage slot of its allowances; of every other token's
 OF_OTHERS: Final = 3
-PUSH: Final = Fraction(1, 50)  # of what the pool holds: moves the price by about 4 %
+# Parts of the slippage that somebody adds to what the pool holds: each moves the price by twice as much. The light one
+# is for a route that is worse than another by itself.
+PUSHES: Final = (Fraction(3, 10), Fraction(14, 25))
 
 
 @frozen
@@ -94,12 +96,12 @@ class Oracle:
         chain = self.market.chain
         now = self._in_a_world(raw, again=True)
         wrong = [f"now: {it}" for it in now.wrong]
-        late = self._in_a_world(raw, at=chain.timestamp + self.policy.deadline + 1)
+        late = self._in_a_world(raw, at=chain.timestamp + self.policy.deadline)
         wrong += [f"late: {it}" for it in late.wrong]
         if late.sold or late.spent:
             wrong.append("late: it is executed after every deadline that is allowed")
-        if now.sold and now.bought:
-            pushed = self._in_a_world(raw, push=(now.sold, now.bought))
+        for part in PUSHES if now.sold and now.bought else ():
+            pushed = self._in_a_world(raw, push=(now.sold, now.bought, part * self.policy.slippage))
             wrong += [f"pushed: {it}" for it in pushed.wrong]
         return wrong
 
@@ -119,7 +121,7 @@ class Oracle:
         return done
 
     def _in_a_world(
-        self, raw: str, *, at: int | None = None, push: tuple[str, str] | None = None, again: bool = False
+        self, raw: str, *, at: int | None = None, push: tuple[str, str, Fraction] | None = None, again: bool = False
     ) -> Execution:
         chain = self.market.chain
         snapshot = chain.snapshot()
@@ -138,13 +140,13 @@ class Oracle:
         finally:
             chain.revert(snapshot)
 
-    def _push(self, sold: str, bought: str) -> None:
+    def _push(self, sold: str, bought: str, part: Fraction) -> None:
         """Somebody does the same trade before, and a large one, along every route."""
         market = self.market
         for path in self._routes(sold, bought):
             pair = "/".join(path[:2])
             held = market.pancake.reserves(pair if pair in market.pancake.pools else "/".join(reversed(path[:2])))
-            amount = int((held.base if pair in market.pancake.pools else held.quote) * PUSH)
+            amount = int((held.base if pair in market.pancake.pools else held.quote) * part)
             data = market.pancake.swap_data(path, amount)
             hash_ = market.chain.send(RICH, market.pancake.router, data, gas=ENOUGH)
             market.chain.mine()
@@ -174,6 +176,8 @@ class Oracle:
         wrong += [] if after.nonce == before.nonce + 1 else ["the wallet's nonce did not move by 1"]
         fee = quantity(receipt["gasUsed"]) * quantity(receipt["effectiveGasPrice"])
         sent = self.market.chain.rpc("eth_getTransactionByHash", receipt["transactionHash"])
+        if sent["to"] is None or sent["to"].lower() not in self._callable():
+            wrong.append(f"it calls {sent['to']}")
         if quantity(sent["gasPrice"]) > policy.gas_price or quantity(sent["gas"]) > policy.gas:
             wrong.append("its gas is over the limits")
         if (change := after.change(before, BNB)) != -fee:
@@ -250,6 +254,10 @@ class Oracle:
             named | {("wallet", BNB): coins}, nonce, quantity(block["number"]), quantity(block["timestamp"])
         )
 
+    def _callable(self) -> set[str]:
+        tokens = [self.market.tokens[symbol].address for symbol in (USDT, *self.policy.tokens)]
+        return {address.lower() for address in (self.market.pancake.router, *tokens)}
+
     def _routes(self, first: str, last: str) -> list[tuple[str, ...]]:
         """Those that have pools."""
         ways = [(first, last), *((first, hop, last) for hop in self.policy.hops)]
@@ -257,15 +265,15 @@ class Oracle:
         return [way for way in ways if all(frozenset(pair) in pools for pair in pairwise(way))]
 
     def _quote(self, path: Sequence[str], amount: int, block: int) -> int:
-        addresses = [self.market.tokens[symbol].address for symbol in path]
-        (amounts,) = self.market.chain.call(
-            self.market.pancake.router,
-            "getAmountsOut(uint256,address[])",
-            amount,
-            addresses,
-            returns="uint256[]",
-            block=hex(block),
-        )
+        """0 where the router gives none."""
+        market, signature = self.market, "getAmountsOut(uint256,address[])"
+        addresses = [market.tokens[symbol].address for symbol in path]
+        try:
+            (amounts,) = market.chain.call(
+                market.pancake.router, signature, amount, addresses, returns="uint256[]", block=hex(block)
+            )
+        except RpcError:
+            return 0
         return int(amounts[-1])
 
 

@@ -4,6 +4,7 @@ byte, and nothing of the guard's helps with it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from attrs import define, evolve, frozen
 
 from protocol.signing import Anchor, Answer, Malformed, Signed, SignTransaction, Transaction, read_question, to_line
 from server.guard import keystore
+from server.guard.config import FILE_NAME as CONFIG_NAME
 from server.guard.config import load
 from server.guard.eyes import Eyes
 from server.guard.guard import Guard
@@ -175,6 +177,13 @@ async def answered(guard: Guard, question: SignTransaction) -> Answer:
         return await guard.answer(read_question(to_line(question)))
     except ValueError as error:
         return Malformed(str(error))
+
+
+def endpoints(folder: Path, *urls: str) -> None:
+    """Have the guard of this folder ask there."""
+    config = folder / CONFIG_NAME
+    lines = [line for line in config.read_text().splitlines() if not line.startswith("rpc = ")]
+    config.write_text("\n".join([f"rpc = {json.dumps(urls)}", *lines]))
 
 
 def signatures(folder: Path) -> dict[str, list[Signed]]:

@@ -11,7 +11,7 @@ from protocol.signing import Refused, Signed
 from tests.evm.anvil import calldata
 from tests.hostile.kinds import KINDS
 from tests.hostile.liar import Twist, every, lying, only, raw
-from tests.hostile.stand import E18, Stand, answered, signatures
+from tests.hostile.stand import E18, Stand, answered, endpoints, signatures
 
 AMOUNTS = calldata("getAmountsOut(uint256,address[])", 0, [])[:10]
 BALANCE = calldata("balanceOf(address)", "0x" + "00" * 20)[:10]
@@ -37,13 +37,6 @@ NONSENSE: dict[str, Twist] = {
     "a nonce below nothing": only("eth_getTransactionCount", lambda _: "-0x5"),
     "another chain": only("eth_chainId", lambda _: "0x1"),
 }
-WITH_TIME = {"a time before all times", "a time after all times", "a nonce below nothing"}
-
-
-def endpoints(folder: Path, *urls: str) -> None:
-    config = folder / "guard.toml"
-    lines = [line for line in config.read_text().splitlines() if not line.startswith("rpc = ")]
-    config.write_text("\n".join([f"rpc = {list(urls)}".replace("'", '"'), *lines]))
 
 
 @pytest.mark.parametrize("what", NONSENSE)

@@ -1,0 +1,20 @@
+"""The oracle can fail: it sees each mistake that is put into a copy of the guard, each by what it says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.hostile.exam import FLAWS, Flaw, examine
+
+
+@pytest.mark.parametrize("flaw", FLAWS, ids=lambda flaw: flaw.bug.name)
+def test_it_sees_what_comes_of_a_mistake(flaw: Flaw) -> None:
+    told = examine(flaw)
+    assert [it for wrong in told.values() for it in wrong if flaw.seen in it], told
+
+
+def test_no_mistake_is_there_twice() -> None:
+    places = Counter((flaw.bug.file, flaw.bug.new) for flaw in FLAWS)
+    assert [place for place, count in places.items() if count > 1] == []
