@@ -252,6 +252,8 @@ class Strategist(Actor):
     async def _follow(self, about: Callable[[Turn, datetime], Learn | SellOut]) -> None:
         """The Executor learns something of its live orders: a turn of its own. What an outage keeps from the log, is
         seen again."""
+        if self._founding.life[-1].type == "STOPPED":  # the next process sees it again
+            return
         turn, at = self._begin(), self._memory.mind.ts
         books = await self._executor.ask(about(turn, at))
         if books.rows and not await self._settle(turn):
