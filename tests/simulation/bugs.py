@@ -100,4 +100,38 @@ BUGS: Final[tuple[Bug, ...]] = (
         "",
         "Reads were not thought of. Seen when a list is asked for while the disk is gone: a 500.",
     ),
+    Bug(
+        "states-are-folded-by-an-index",
+        "4",
+        "actors/journal/store.py",
+        '    _found_by = "NOT INDEXED"\n',
+        "",
+        "As it was: an index is there to be used. Seen when a bit turns over in one: rows are not found.",
+    ),
+    Bug(
+        "checkpoint-is-believed-as-it-is-read",
+        "4",
+        "actors/journal/store.py",
+        "    return blake2b(at + body, digest_size=32).digest()",
+        "    return at",
+        "As it was: the log's hash at its row says that it fits, not that it is whole. Seen when a bit turns over in a "
+        "number of it.",
+    ),
+    Bug(
+        "same-bytes-are-the-same-text",
+        "4",
+        "actors/journal/store.py",
+        '            if not are_texts:\n                raise Damaged(row, bad_seq, "what should be text is none")\n',
+        "            _ = are_texts\n",
+        "As it was: the bytes hash as they should. Seen when the bit turns over that says what they are.",
+    ),
+    Bug(
+        "commits-wait-for-the-broadcaster",
+        "36",
+        "actors/journal/actor.py",
+        "            while self._unannounced and not self._pending:",
+        "            while self._unannounced:",
+        "As it was. Seen when the Broadcaster falls with a full mailbox, the Strategist falls, too, and somebody asks "
+        "for a Flush: the Journal waits for a commit that waits for both.",
+    ),
 )

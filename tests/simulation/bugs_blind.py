@@ -478,8 +478,8 @@ JOURNAL: Final = (
         "log-frames-from-since-itself",
         "11",
         "actors/journal/store.py",
-        'query = "SELECT seq, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?"',
-        'query = "SELECT seq, body FROM log WHERE seq >= ? ORDER BY seq LIMIT ?"',
+        "_seq_at(self._db, row) > after",
+        "_seq_at(self._db, row) >= after",
         "Off by one. Seen by a client that comes back with a seq which the board no longer reaches: after a restart "
         "of the process, or far behind.",
     ),
@@ -488,11 +488,12 @@ JOURNAL: Final = (
         "11",
         "actors/journal/store.py",
         """\
-        query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
-        return self._db""",
+        return _seq_at(self._db, row)
+""",
         """\
         query = "SELECT seq FROM log WHERE row <= ? ORDER BY row DESC LIMIT 1"
-        return self._db""",
+        return self._db.execute(query, (row,)).get or 0
+""",
         "Facts have no seq. Seen when a process starts from a checkpoint behind which there is no event yet, and a "
         "client connects without since: it is sent everything.",
     ),

@@ -63,7 +63,7 @@ def _walk(
     random: Random, begins: datetime, count: int, pairs: tuple[str, ...], holes: float, set_back: bool
 ) -> list[Round]:
     price = {pair: 100.0 * (number + 1) for number, pair in enumerate(pairs)}
-    shocks = random.choice((0.0, 0.02, 0.15))
+    shocks, common = random.choice((0.0, 0.02, 0.15)), random.choice((0.0, 0.8))
     made, ts, last = list[Round](), begins, dict[str, datetime]()
     while len(made) < count:
         if set_back and made and random.random() < 0.03:  # the venue's clock goes back, and then on
@@ -74,11 +74,13 @@ def _walk(
         hours = 1 if random.random() > 0.02 else random.randrange(2, 30)
         ts += hours * HOUR
         shock = random.choice((0.85, 0.9, 1.1)) if random.random() < shocks else 1.0  # of all pairs at once
+        spread = (0.02 if len(made) % 40 < 30 else 0.05) * sqrt(hours)
+        everybodys = random.gauss(0.0, spread)
         ticks, gaps = {}, list[Gap]()
         for pair in pairs:
             before = price[pair]
-            usual = 1 + random.gauss(0.0, 0.02 if len(made) % 40 < 30 else 0.05) * sqrt(hours)
-            price[pair] = before * max(usual, 0.5) * shock
+            moved = common * everybodys + sqrt(1 - common**2) * random.gauss(0.0, spread)
+            price[pair] = before * max(1 + moved, 0.5) * shock
             if pair != pairs[0] and random.random() < holes:
                 continue
             ticks[pair] = tick(random, ts, before, price[pair])

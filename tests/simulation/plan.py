@@ -102,37 +102,39 @@ def draw(seed: int) -> Plan:
 
 
 def _config(random: Random) -> AgentConfig:
-    config = eager_config(PAIRS[: random.choice((1, 2, 2, 3))])
+    config = eager_config(PAIRS[: random.choice((1, 2, 2, 3, 3))])
+    spec = config.strategy.spec
+    spec = evolve(spec, params=evolve(spec.params, max_concurrent=random.choice((2, 2, 3))))
     fill_at: Literal["quote", "next_open"] = "quote" if random.random() < 0.5 else "next_open"
-    paper = evolve(config.paper, fill_at=fill_at)
+    paper = evolve(config.paper, fill_at=fill_at, fee_bps=Decimal(random.choice((25, 25, 200))))  # some only lose
     if random.random() < 0.2:  # so rich that a float would not hold its cash, and no pool is deep enough for it
         paper = evolve(paper, initial_usdt=Decimal(900_000_000), impact="none")
     return evolve(
         config,
         paper=paper,
         risk=evolve(config.risk, max_consecutive_losses=random.choice((2, 4)), cooldown_hours=random.choice((5, 30))),
-        strategy=evolve(config.strategy, fee_multiple=random.choice((Decimal("0.1"), Decimal(1)))),
+        strategy=evolve(config.strategy, spec=spec, fee_multiple=random.choice((Decimal("0.1"), Decimal(1)))),
     )
 
 
 def _changes(random: Random, rounds: int) -> tuple[tuple[int, dict[str, Any]], ...]:
-    """At most one before a round, each other than what it finds. Some owners harp on one thing."""
-    at = sorted(random.sample(range(5, rounds), random.choice((0, 1, 3, 8))))
-    patches = [_patches(random, number) for number in range(len(at))]
-    harped_on = random.choice((None, None, 0, 2, 5))
-    return tuple(
-        (index, random.choice(offered) if harped_on is None else offered[harped_on])
-        for index, offered in zip(at, patches, strict=True)
-    )
+    """At most one before a round, each other than what it finds. Some owners harp on one thing, every few rounds."""
+    harped_on = random.choice((None, None, 0, 2, 2, 5))
+    count = random.choice((0, 1, 3, 8) if harped_on is None else (8, rounds // 2))
+    changes = list[tuple[int, dict[str, Any]]]()
+    for number, index in enumerate(sorted(random.sample(range(5, rounds), count))):
+        offered = _patches(random, number)
+        changes.append((index, random.choice(offered) if harped_on is None else offered[harped_on]))
+    return tuple(changes)
 
 
 def _patches(random: Random, number: int) -> tuple[dict[str, Any], ...]:
     """Limits tightened and loosened, above all while a lock may hold; another strategy; another evaluation."""
-    unlike = number + random.randrange(5) * 10  # so that no patch finds the config as it wants it
+    unlike = number % 10 + random.randrange(5) * 10  # so that no patch finds the config as it wants it
     return (
         {"risk": {"daily_drawdown_pct": 2 + unlike / 100, "max_drawdown_pct": 5 + unlike / 100}},
         {"risk": {"daily_drawdown_pct": 30 + unlike / 100, "max_drawdown_pct": 60 + unlike / 100}},
-        {"risk": {"max_consecutive_losses": random.choice((1, 3)), "cooldown_hours": 1 + unlike}},
+        {"risk": {"max_consecutive_losses": 1, "cooldown_hours": 1 + unlike}},
         {"risk": {"max_consecutive_losses": 900 - unlike, "cooldown_hours": 2 + unlike}},
         {"strategy": {"spec": {"name": f"another-{unlike}", "params": {"position_size_pct": 20 + unlike}}}},
         {"quotes": {"max_age_seconds": 1000 + unlike}},
