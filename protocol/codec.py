@@ -35,8 +35,8 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
-# The decoder recurses on C's stack and minds Python's limit only. py_ecc, which comes with eth_account and web3, lifts that
-# to 100,000: then 30 kB of brackets end the process.
+# The decoder recurses on C's stack and minds Python's limit only. py_ecc, which comes with eth_account and web3, lifts
+# that to 100,000: then 30 kB of brackets end the process.
 _DEEPEST = 5_000
 SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
