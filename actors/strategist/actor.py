@@ -164,7 +164,9 @@ class Strategist(Actor):
         books, mind = self._books, memory.mind
         paper = Conductor(turn, round, memory.config, memory.views, books.paper, mind.outcomes)
         await self._conduct(paper)
-        live = Conductor(turn, round, memory.config, memory.views, books.live.book, mind.live_outcomes)
+        live = Conductor(
+            turn, round, memory.config, memory.views, books.live.book, mind.live_outcomes, deciding=books.live.trading
+        )
         if books.live.trading or live.outcomes:
             await self._conduct(live)
         books = await self._executor.ask(CloseRound(turn, round))

@@ -45,10 +45,19 @@ def intent(pair: str, candle: Candle, view: PairView, config: AgentConfig, book:
 
 class Conductor:
     """One round for one book. The candles have been seen by the `views`; `book` and `outcomes` are as of the round
-    before. What is told of the round itself is told with the paper book."""
+    before. What is told of the round itself is told with the paper book. Where nothing is `deciding`, the agent is not
+    live: only what was counted while it was is still told."""
 
     def __init__(
-        self, turn: Turn, round: Round, config: AgentConfig, views: dict[str, PairView], book: Book, outcomes: Outcomes
+        self,
+        turn: Turn,
+        round: Round,
+        config: AgentConfig,
+        views: dict[str, PairView],
+        book: Book,
+        outcomes: Outcomes,
+        *,
+        deciding: bool = True,
     ) -> None:
         self._turn = turn
         self._round = round
@@ -57,6 +66,7 @@ class Conductor:
         self._views = views
         self.outcomes = outcomes
         self._book = book
+        self._deciding = deciding
         self._priced = False
         self._trades: list[Trade] = []
 
@@ -68,6 +78,8 @@ class Conductor:
             yield from self._told(*(gap_entry(gap, self._at) for gap in self._round.gaps))
         if self.outcomes:
             yield from self._told(*overdue(self.outcomes, self._at, self._book.phase))
+        if not self._deciding:
+            return
         if paper and self._book.placed:
             yield from self._fills()
         for pair, tick in self._round.ticks.items():
