@@ -45,6 +45,8 @@ wbnb = {address = "0xbb4CdB9CBd36B01bD1cBaEBF2De08d9173bc095c", decimals = 18}
 candle_seconds = 3600       # of block time
 confirmations = 15          # so deep a block must lie before it counts
 log_blocks = 500            # that an endpoint is asked the logs of at once
+# guard = "forestay-guard/guard.sock"  # the signing guard's socket; without one nothing is ever signed
+replace_seconds = 30.0      # until a transaction that is in no block is replaced by one that pays more for its gas
 poll_seconds = 3.0          # between two looks at the chain
 timeout_seconds = 5.0       # for an endpoint to answer
 orphaned = []               # hashes of lost closing blocks that you accept (docs/chain.md)
@@ -98,4 +100,8 @@ LINK = {address = "0xF8A0BF9cF54Bb92F17374d9e9A321E6a111a51bD", decimals = 18}
 # gas_usdt = 0.10           # per swap
 # impact = "pool"           # the pool's own price impact, or "none"
 # fill_at = "quote"         # at the decision's quote, or "next_open": of the pair's next candle
+
+# [live]
+# slippage_pct = 0.4        # a swap brings at least what is quoted, less this; the guard's own limit must be wider
+# deadline_seconds = 150    # after its quote a swap is void
 """

@@ -43,8 +43,8 @@ class Board:
 
     @property
     def outage(self) -> Outage | None:
-        """What keeps the agent from what it is to do now; the disk's first, on which all else waits. Paper needs neither
-        chain nor guard."""
+        """What keeps the agent from what it is to do now; the disk's first, on which all else waits. Paper needs
+        neither chain nor guard."""
         needed = FIRST if self.live.trading or not self.live.flat else FIRST[:2]
         return next((outage for what in needed if (outage := self.outages.get(what))), None)
 
