@@ -218,6 +218,13 @@ class Learn(Ask[Books]):
 
 
 @frozen
+class Learned:
+    """Told by the Strategist: what was seen has been learned of, or could not be; look again."""
+
+    seen: Sighting
+
+
+@frozen
 class SellOut(Ask[Books]):
     """Intend to sell, at these prices, what the live book holds, because everything is to be sold. `now` is the time by
     the chain's clock."""

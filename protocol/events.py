@@ -324,8 +324,8 @@ class GivenUp:
 
 @frozen
 class Frozen:
-    """Nothing is begun or sold any more, until a person demotes or promotes anew: the signer was revoked, or something
-    has moved that should not have."""
+    """Nothing is begun or sold any more, until the agent is demoted or a person promotes it anew: the signer was
+    revoked, or something has moved that should not have."""
 
     kind: ClassVar[str] = "frozen"
     ts: datetime

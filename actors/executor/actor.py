@@ -29,6 +29,7 @@ from actors.messages import (
     Flush,
     Hear,
     Learn,
+    Learned,
     LookAfter,
     Observe,
     OutageChanged,
@@ -40,6 +41,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
+from actors.strategist.outcomes import skipped
 from actors.tower import Actor, Address, Died, MailboxFull, TooLate
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
@@ -53,7 +55,7 @@ log = logging.getLogger("forestay.executor")
 FLOOR = "Executor"
 FOLDED: Final = tuple(dict.fromkeys((*BOOK_ROWS, *lives.FOLDED)))
 PERIOD_SECONDS: Final = 0.5  # between two looks after a live order
-NEWS_SECONDS: Final = 0.05
+LEARNING_SECONDS: Final = 60.0  # longer than the Strategist can take without being ended
 LONGEST_SECONDS: Final = 300.0  # between two tries to sell what is to be sold
 
 
@@ -100,6 +102,7 @@ class Executor(Actor):
         self._risk = risk
         self._dealing = dealing
         self._desk: Draft[_Desk]
+        self._learned = trio.Event()  # of what was seen last
 
     async def restore(self) -> None:
         self._desk = Draft(
@@ -123,6 +126,9 @@ class Executor(Actor):
                 return await self._close(message)
             case Learn():
                 return await self._learn(message)
+            case Learned():
+                self._learned.set()
+                return None
             case SellOut():
                 return await self._sell_out(message)
             case Hear():
@@ -192,7 +198,9 @@ class Executor(Actor):
     # --- live orders
 
     def _may_begin(self, live: Live) -> Refusal | None:
-        """Why no live order is begun now; nothing is refused that leads out."""
+        """Why no live order is begun now. Selling out asks nobody."""
+        if not live.trading:
+            return Refusal("not_live", f"the agent is {live.status}")
         if live.frozen is not None:
             return Refusal("frozen", live.frozen)
         if any(order.state == "handed" for order in live.orders.values()):
@@ -225,12 +233,15 @@ class Executor(Actor):
                 continue
             order = way_out(pair, live, tick, live.flattening, asked.at)
             quote = await self._dealing.quotes.ask(Verify(asked.turn, order, _timed(tick, asked), asked.at))
-            found: Row | Refusal = quote if isinstance(quote, QuoteRejected) else intend(
-                order, quote, live, self._desk.now.settings, self._decimals, "flatten", asked.at, asked.now
-            )  # fmt: skip
-            if not isinstance(found, Refusal):
-                self._append(asked.turn, found)
-                rows.append(found)
+            settings = self._desk.now.settings
+            if isinstance(quote, QuoteRejected):
+                no = Refusal(quote.code, quote.detail, {"measured": quote.measured, "limit": quote.limit})
+                fresh: tuple[Row, ...] = (*skipped({}, order, no, asked.at), quote)
+            else:
+                found = intend(order, quote, live, settings, self._decimals, "flatten", asked.at, asked.now)
+                fresh = () if isinstance(found, Refusal) else (found,)
+            self._append(asked.turn, *fresh)
+            rows += fresh
         return self._books(tuple(rows))
 
     @property
@@ -265,10 +276,10 @@ class Executor(Actor):
         self._show(seen, dealing)
         if seen is None or isinstance(seen, Outage):
             return
+        self._learned = trio.Event()
         dealing.strategist.tell(Seen(seen))
-        with trio.move_on_after(PERIOD_SECONDS * 10):
-            while self._desk.settled.live.orders.get(order.ref) == order:
-                await trio.sleep(NEWS_SECONDS)
+        with trio.move_on_after(LEARNING_SECONDS):  # what is learned twice is learned once, but in this order
+            await self._learned.wait()
 
     async def _look_for_prices(self, pairs: tuple[str, ...], dealing: Dealing) -> None:
         observed = await dealing.signer.ask(Observe(pairs))

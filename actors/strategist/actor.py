@@ -32,6 +32,7 @@ from actors.messages import (
     Hear,
     Judge,
     Learn,
+    Learned,
     Note,
     PricesForSale,
     ReadBooks,
@@ -50,7 +51,7 @@ from actors.restoring import restored
 from actors.risk_engine.moves import Act, Killed, Restored, loosened
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
-from actors.tower import Actor, Address
+from actors.tower import Actor, Address, MailboxFull
 from actors.turn import Turn
 from protocol.codec import to_json, to_plain
 from protocol.errors import Outage, Refusal
@@ -131,7 +132,10 @@ class Strategist(Actor):
             case ChangeStatus():
                 return await self._change_status(message.act)
             case Seen():
-                return await self._follow(lambda turn, at: Learn(turn, message.seen, at))
+                await self._follow(lambda turn, at: Learn(turn, message.seen, at))
+                with suppress(MailboxFull):  # it looks again after a while in any case
+                    self._executor.tell(Learned(message.seen))
+                return None
             case PricesForSale():
                 found = message.observed
                 return await self._follow(lambda turn, at: SellOut(turn, found.prices, found.now, at))

@@ -187,6 +187,7 @@ async def _inspected(armed: Armed, pairs: tuple[str, ...], anchor: Anchor) -> In
         guard,
         await chain.gas_price(),
         await _fits(chain, settings),
+        await _has_price(chain, settings),
         await armed.pursuit.holdings([base_of(pair) for pair in pairs]),
         {pair: await _round_trip(armed, pair) for pair in pairs},
         anchor,
@@ -200,6 +201,15 @@ async def _fits(chain: Chain, settings: ChainSettings) -> bool:
     except Denied:
         return False
     return [it.lower() for it in wired] == [settings.factory.lower(), settings.wbnb.address.lower()]
+
+
+async def _has_price(chain: Chain, settings: ChainSettings) -> bool:
+    """Can gas be booked in USDT?"""
+    try:
+        await chain.amounts_out(settings.router, 10**15, (settings.wbnb.address, settings.usdt.address))
+    except Denied:
+        return False
+    return True
 
 
 async def _round_trip(armed: Armed, pair: str) -> Decimal | None:

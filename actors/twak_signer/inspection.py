@@ -30,12 +30,13 @@ PROMISES: Final = {
 @frozen
 class Inspection:
     """What was seen. `round_trips` is, by pair, the fraction that buying and selling again would cost now, None where
-    the router gives no quote. `router_fits` says that it trades at the factory and wraps the coin that it should;
-    `anchor` is the log's own."""
+    the router gives no quote. `router_fits` says that it trades at the factory and wraps the coin that it should,
+    `gas_is_priced` that it has a price for that coin; `anchor` is the log's own."""
 
     guard: GuardStatus
     gas_price: int
     router_fits: bool
+    gas_is_priced: bool
     units: dict[str, Units]
     round_trips: dict[str, Decimal | None]
     anchor: Anchor
@@ -108,6 +109,9 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
         PreflightCheck("balance", cash > 0 or bool(live.book.positions), f"the wallet holds {usdt(cash)}"),
         PreflightCheck(
             "gas", gas >= needed, f"{gas.amount(18):.6f} BNB, {SWAPS} swaps may take {needed.amount(18):.6f}"
+        ),
+        PreflightCheck(
+            "gas price", seen.gas_is_priced, f"the router {'has a' if seen.gas_is_priced else 'has no'} pool that prices it"
         ),
         PreflightCheck(
             "per_trade_cap", size <= seen.guard.per_trade_cap,

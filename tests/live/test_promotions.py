@@ -279,7 +279,7 @@ GUARD: Final = GuardStatus(
     Decimal(1000), Decimal(5000), ZERO, False, None, None, None, "1",
 )  # fmt: skip
 SEEN: Final = Inspection(
-    GUARD, 10**9, True, {"USDT": Units(1000 * E18), NATIVE: Units(E18)},
+    GUARD, 10**9, True, True, {"USDT": Units(1000 * E18), NATIVE: Units(E18)},
     dict.fromkeys(CONFIG.watchlist, Decimal("0.006")), Anchor("log", 10, "0" * 64),
 )  # fmt: skip
 

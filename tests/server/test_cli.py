@@ -147,6 +147,7 @@ def test_what_init_writes_names_every_key_of_the_machine() -> None:
         assert set(shown[section]) == set(defaults[section])
 
 
+OPTIONAL = ("# [", '# "', "# spec", "# token", "# reference_factory", "# guard")
 TEMPLATE_LINES = [
     number
     for number, line in enumerate(TEMPLATE.splitlines())
