@@ -111,7 +111,7 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
             "gas", gas >= needed, f"{gas.amount(18):.6f} BNB, {SWAPS} swaps may take {needed.amount(18):.6f}"
         ),
         PreflightCheck(
-            "gas price", seen.gas_is_priced, f"the router {'has a' if seen.gas_is_priced else 'has no'} pool that prices it"
+            "gas price", seen.gas_is_priced, "the router prices gas" if seen.gas_is_priced else "no pool prices gas"
         ),
         PreflightCheck(
             "per_trade_cap", size <= seen.guard.per_trade_cap,
