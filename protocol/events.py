@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from attrs import Factory, frozen
 
 from protocol.market import Candle, Gap, Reading, Tick
-from protocol.money import Units
+from protocol.money import ZERO, Units
 from protocol.orders import Order, Phase, Quote, Side
 from protocol.settings import AgentConfig
 
@@ -310,7 +310,7 @@ class Mined:
 @frozen
 class GivenUp:
     """An order that ends without a trade, on proof: `code` names it. Whatever was signed for it can never be mined, or
-    was, and has moved nothing but gas."""
+    was, and has moved nothing but gas: `gas` is what that was worth, USDT."""
 
     kind: ClassVar[str] = "given_up"
     ts: datetime
@@ -318,6 +318,7 @@ class GivenUp:
     pair: str
     code: str
     entry: str
+    gas: Decimal = ZERO
 
 
 @frozen

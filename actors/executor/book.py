@@ -123,7 +123,8 @@ def _evolve_live(book: Book, row: Any) -> Book:
             placed = OrderPlaced(row.ts, row.order, row.quote)
             return changed(book, placed={**book.placed, row.order.pair: placed})
         case GivenUp():
-            return changed(book, placed=_without(book.placed, row.pair))
+            cash = booked(book.cash - row.gas)
+            return changed(book, cash=cash, placed=_without(book.placed, row.pair))
         case LiveOpened():
             return changed(book, cash=row.cash)
         case _:

@@ -6,6 +6,7 @@ can be held against the chain to the wei.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, Final, Literal
 
 from attrs import Factory, frozen
@@ -30,7 +31,7 @@ from protocol.events import (
     Submitted,
     Trade,
 )
-from protocol.money import Units
+from protocol.money import ZERO, Units
 
 NATIVE: Final = "gas"  # the chain's own coin, which no pair trades: only its wrapping is a token
 USDT: Final = "USDT"
@@ -46,12 +47,13 @@ OrderState = Literal["intended", "approving", "approved", "swapping", "handed"]
 @frozen
 class OpenOrder:
     """An order between its intent and its end. `signed` are the transactions of the leg that is under way, oldest
-    first; all have one nonce, so that at most one of them is ever mined."""
+    first; all have one nonce, so that at most one of them is ever mined. `gas` is what the legs before cost, USDT."""
 
     intended: Intended
     state: OrderState = "intended"
     signed: tuple[Submitted, ...] = ()
     handed: HandedOver | None = None
+    gas: Decimal = ZERO
 
     @property
     def ref(self) -> str:
@@ -134,7 +136,7 @@ def _mined(live: Live, row: Mined) -> Live:
     for token, by in moved.items():
         units[token] = Units(units.get(token, Units(0)) + by)
     state: OrderState = "approved" if row.leg == "approval" and row.success else order.state
-    return _with(changed(live, units=units), changed(order, state=state, signed=()))
+    return _with(changed(live, units=units), changed(order, state=state, signed=(), gas=order.gas + row.gas))
 
 
 def _ended(live: Live, ref: str) -> Live:

@@ -213,11 +213,11 @@ def _denied(order: OpenOrder, seen: Denied, at: datetime) -> tuple[Row, ...]:
         f"The signer blocked {intended.pair} {intended.side} of {usdt(intended.size_usdt)}: {seen.reason.rstrip('.')}."
     )
     data = {"rule": seen.rule, "order_ref": seen.ref, "pair": intended.pair, "side": intended.side,
-            "size": intended.size_usdt, "measured": seen.measured, "limit": seen.limit}  # fmt: skip
+            "size": intended.size_usdt, "measured": seen.measured, "limit": seen.limit, "gas": order.gas}  # fmt: skip
     return (
         JournalEntry(at, ref, "TWAK_BLOCK", (seen.rule, intended.pair), text, data),
         TwakBlock(at, seen.rule, seen.reason, seen.ref, intended.pair, intended.side, intended.size_usdt, ref),
-        GivenUp(at, seen.ref, intended.pair, seen.rule, ref),
+        GivenUp(at, seen.ref, intended.pair, seen.rule, ref, order.gas),
     )
 
 
@@ -230,9 +230,10 @@ def _included(
         at, seen.ref, seen.leg, seen.hash, seen.block, seen.succeeded, Units(seen.spent), Units(seen.received),
         Units(seen.gas_units), seen.gas,
     )  # fmt: skip
+    gas = order.gas + seen.gas
     if not seen.succeeded:
         why = f"{seen.hash} ({seen.leg}) was reverted in block {seen.block}; gas of {usdt(seen.gas)} is lost"
-        return (mined, *_given_up(order, "reverted", why, at))
+        return (mined, *_given_up(order, "reverted", why, at, gas))
     pair = order.intended.order.pair
     text = f"Confirmed: {seen.hash} ({seen.leg}) is in block {seen.block} for {usdt(seen.gas)} of gas."
     data = {"order_ref": seen.ref, "pair": pair, "leg": seen.leg, "tx_hash": seen.hash, "block": seen.block,
@@ -241,8 +242,8 @@ def _included(
     confirmed = JournalEntry(at, ref, "CONFIRMED", (seen.leg, pair), text, data)
     if seen.leg == "approval":
         return (confirmed, mined)
-    trade = traded(order.intended, mined, live, config, decimals)
-    return (confirmed, mined, executed_live(trade, order.intended, mined, config), trade)
+    trade = traded(order.intended, mined, gas, live, config, decimals)
+    return (confirmed, mined, executed_live(trade, order.intended, mined, gas, config), trade)
 
 
 def _usurped(order: OpenOrder, seen: Usurped, at: datetime) -> tuple[Row, ...]:
@@ -251,13 +252,17 @@ def _usurped(order: OpenOrder, seen: Usurped, at: datetime) -> tuple[Row, ...]:
     return (*_given_up(order, "usurped", why, at), Frozen(at, frozen))
 
 
-def _given_up(order: OpenOrder, code: str, why: str, at: datetime) -> tuple[Row, ...]:
+def _given_up(
+    order: OpenOrder, code: str, why: str, at: datetime, gas: Decimal | None = None
+) -> tuple[Row, ...]:
+    """`gas` is what it cost all the same: of the legs before, where nothing is said."""
+    gas = order.gas if gas is None else gas
     intended = order.intended.order
     ref = entry_ref(intended, order.intended.ts)
     text = f"Gave up {intended.pair} {intended.side} of {usdt(intended.size_usdt)} ({code}): {why}."
     data = {"order_ref": order.ref, "pair": intended.pair, "side": intended.side, "size": intended.size_usdt,
-            "code": code, "hashes": [one.hash for one in order.signed]}  # fmt: skip
+            "code": code, "gas": gas, "hashes": [one.hash for one in order.signed]}  # fmt: skip
     return (
         JournalEntry(at, ref, "FAILED", (code, intended.pair), text, data),
-        GivenUp(at, order.ref, intended.pair, code, ref),
+        GivenUp(at, order.ref, intended.pair, code, ref, gas),
     )

@@ -70,8 +70,11 @@ def way_out(pair: str, live: Live, tick: Tick, reason: str, seen_at: datetime, a
     return Order(named("ord", at, pair, "flatten", to_wire(seen_at)), pair, "sell", worth, held.qty, reason, "live")
 
 
-def traded(intended: Intended, mined: Mined, live: Live, config: AgentConfig, decimals: Decimals) -> Trade:
-    """The trade that a mined swap was: its price and fees from what it really moved, gas in USDT among the fees."""
+def traded(
+    intended: Intended, mined: Mined, gas: Decimal, live: Live, config: AgentConfig, decimals: Decimals
+) -> Trade:
+    """The trade that a mined swap was: its price and fees from what it really moved. `gas` is what all the order's
+    transactions cost, USDT, and is among the fees."""
     order, fee = intended.order, config.paper.fee_bps * BPS
     ref = entry_ref(order, intended.ts)
     spent = mined.spent.amount(decimals[intended.from_token])
@@ -81,13 +84,13 @@ def traded(intended: Intended, mined: Mined, live: Live, config: AgentConfig, de
         pool_fee = booked(paid * fee)
         size = booked(paid - pool_fee)
         return Trade(
-            mined.ts, order.pair, "buy", size, _per(size, qty), None, booked(pool_fee + mined.gas), "live", ref, qty,
+            mined.ts, order.pair, "buy", size, _per(size, qty), None, booked(pool_fee + gas), "live", ref, qty,
             order.ref, tx_hash=mined.hash,
         )  # fmt: skip
     held = live.book.positions[order.pair]
     brought = booked(received)
     size = booked(brought / (1 - fee))
-    fees = booked(size - brought + mined.gas)
+    fees = booked(size - brought + gas)
     pnl = booked(size - fees - held.cost)
     return Trade(
         mined.ts, order.pair, "sell", size, _per(size, held.qty), pnl, fees, "live", ref, held.qty, order.ref,
@@ -108,7 +111,9 @@ def shadow_bps(trade: Trade, quote: Quote, config: AgentConfig) -> Decimal:
     return booked((worse if trade.side == "buy" else -worse) / BPS)
 
 
-def executed_live(trade: Trade, intended: Intended, mined: Mined, config: AgentConfig) -> JournalEntry:
+def executed_live(
+    trade: Trade, intended: Intended, mined: Mined, gas: Decimal, config: AgentConfig
+) -> JournalEntry:
     """A live trade as a colleague would note it, beside what paper would have booked."""
     order, base = intended.order, base_of(trade.pair)
     verb = "Bought" if trade.side == "buy" else "Sold"
@@ -127,7 +132,7 @@ def executed_live(trade: Trade, intended: Intended, mined: Mined, config: AgentC
     return JournalEntry(
         trade.ts, trade.journal_ref, "EXECUTED", (trade.side, trade.pair, "live"), text,
         {"order_ref": order.ref, "pair": trade.pair, "side": trade.side, "phase": "live", "size": trade.size,
-         "price": trade.price, "qty": trade.qty, "fees": trade.fees, "gas": mined.gas, "pnl": trade.pnl,
+         "price": trade.price, "qty": trade.qty, "fees": trade.fees, "gas": gas, "pnl": trade.pnl,
          "tx_hash": mined.hash, "block": mined.block, "spent": mined.spent, "received": mined.received,
          "shadow_bps": off, "quote": evidence(intended.quote)},
     )  # fmt: skip

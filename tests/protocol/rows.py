@@ -232,7 +232,7 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(
         Mined, times, text, legs, text, st.integers(0, 2**53), st.booleans(), units, units, units, money,
     ),
-    st.builds(GivenUp, times, text, pairs, text, text),
+    st.builds(GivenUp, times, text, pairs, text, text, money),
     st.builds(Frozen, times, text),
     st.builds(Flattening, times, text),
 )  # fmt: skip
