@@ -6,6 +6,7 @@ sent as they are.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,6 +35,9 @@ from protocol.times import from_wire, to_wire
 T = TypeVar("T")
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _decoder = msgspec.json.Decoder(float_hook=Decimal)
+# The decoder recurses on C's stack and minds Python's limit only. py_ecc, which comes with eth_account and web3, lifts
+# that to 100,000: then 30 kB of brackets end the process.
+_DEEPEST = 5_000
 SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
 # Left out of a row where it has its default: (row, field), or a field of any.
@@ -48,6 +52,8 @@ def to_json(value: object) -> bytes:
 
 def from_json(data: bytes | str) -> Any:
     """Plain data; numbers with a point are Decimals. Raises ValueError."""
+    if sys.getrecursionlimit() > _DEEPEST:
+        sys.setrecursionlimit(_DEEPEST)
     try:
         return _decoder.decode(data)
     except RecursionError:

@@ -226,14 +226,15 @@ class OrderPlaced:
 
 @frozen
 class LiveOpened:
-    """A person has promoted the agent: the live book has this `cash`, and with what it holds it is worth `equity`. What
-    was paid in or taken out since it was open last is no gain and no loss. `units` is what the wallet holds, by
-    token."""
+    """A person has promoted the agent: the live book has this `cash`, and with what it holds it is worth `equity`.
+    `before` is what it was worth by its trades alone: what was paid in or taken out since it was open last is no gain
+    and no loss. `units` is what the wallet holds, by token."""
 
     kind: ClassVar[str] = "live_opened"
     ts: datetime
     cash: Decimal
     equity: Decimal
+    before: Decimal
     units: dict[str, Units]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
@@ -89,6 +90,8 @@ _KNOWN: Final = ("already known", "known transaction", "already imported", "alre
 # What the libraries raise on an answer that is not what it should be.
 _MALFORMED: Final = (Web3Exception, DecodingError, ValueError, TypeError, LookupError, AttributeError, OverflowError)
 
+_reached: ContextVar[bool] = ContextVar("reached")  # was the endpoint asked? what is wrong before that is our mistake
+
 for _name in ("httpx", "httpcore", "web3"):  # they would write URLs, and with them keys, and what is sent
     logging.getLogger(_name).setLevel(logging.WARNING)
 
@@ -111,6 +114,7 @@ class _Provider(AsyncJSONBaseProvider):
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         request = self.form_request(method, params)
+        _reached.set(True)
         body = bytearray()
         async with self.client.stream("POST", self._url, content=self.encode_rpc_dict(request)) as response:
             if response.status_code != 200:
@@ -283,6 +287,7 @@ class Node:
 
     async def _asked(self, ask: Callable[[], Awaitable[Any]], made: Callable[[Any], T]) -> T:
         """What `made` makes of the answer, in time; every way in which there may be none is told in words."""
+        _reached.set(False)
         try:
             with trio.fail_after(self._timeout):
                 answer = await ask()
@@ -300,6 +305,8 @@ class Node:
         except _Malformed as error:
             raise Unanswered(str(error)) from None
         except _MALFORMED as error:
+            if not _reached.get():
+                raise
             raise Unanswered(f"an answer that cannot be read ({type(error).__name__})") from None
 
     def _told(self, error: Exception) -> str:

@@ -188,7 +188,9 @@ class Journal(Actor):
                 await self._commit()
                 if not self._waiting:  # nobody needs the next commit at once, so let it grow
                     await trio.sleep(COMMIT_PAUSE_SECONDS)
-            while self._unannounced:  # the Broadcaster's mailbox is full: it hears of it as soon as it has room
+            # The Broadcaster's mailbox is full: it hears of it as soon as it has room. No commit waits for that, or the
+            # oldest floor would wait for the youngest, which may not stand before that commit is done.
+            while self._unannounced and not self._pending:
                 await trio.sleep(0.01)
                 self._announce()
 
@@ -220,7 +222,7 @@ class Journal(Actor):
         del self._pending[: len(batch)]
         while self._ends and self._ends[0] <= batch[-1].row:
             self._ends.popleft()
-        self._unannounced += batch
+        self._unannounced = [*self._unannounced, *batch][-PENDING_ROWS:]  # rows that are missing it reads from the log
         self._announce()
         self._progress.set()
         self._progress = trio.Event()

@@ -6,10 +6,11 @@ may be deleted at any time. What `append` has returned from is on the disk (WAL,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import apsw
 from attrs import frozen
@@ -21,7 +22,7 @@ from protocol.times import from_wire, to_millis
 LAYOUT: Final = 2
 FILE_NAME: Final = "log.sqlite3"
 # Checkpoints are a cache of folded states; another shape of states is another maker, and its checkpoints are ignored.
-MAKER: Final = "forestay-4"
+MAKER: Final = "forestay-5"
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS log (
@@ -38,6 +39,7 @@ HAS_TAG: Final = "EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = 
 # The errors by which SQLite says that the disk does not take or give what it should, now.
 DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
 _CHUNK: Final = 2**16  # SQLite writes less than 128 KB at once
+_HASH: Final = "SELECT hash FROM log WHERE row = ?"
 _INSERT: Final = "INSERT INTO log (row, seq, ts, kind, type, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -61,21 +63,22 @@ class _Log:
     """What writer and readers have in common."""
 
     _db: apsw.Connection
+    _found_by: ClassVar[str] = ""  # any index
 
     def latest_checkpoint(self, maker: str) -> Checkpoint | None:
-        """The newest one by this `maker` whose hash the log still has at its row, or None."""
-        found = self._db.execute(
-            "SELECT c.row, c.body FROM checkpoint c JOIN log l ON l.row = c.row AND l.hash = c.hash "
-            "WHERE c.maker = ? ORDER BY c.row DESC LIMIT 1",
-            (maker,),
-        ).fetchone()
-        return Checkpoint(found[0], from_json(found[1])) if found else None
+        """The newest one by this `maker` that is as it was written, on the log as it was then, or None."""
+        query = (
+            "SELECT c.row, CAST(c.body AS BLOB), c.hash, l.hash FROM checkpoint c JOIN log l ON l.row = c.row "
+            "WHERE c.maker = ? ORDER BY c.row DESC"
+        )
+        found = cast(list[tuple[int, bytes, bytes, bytes]], self._db.execute(query, (maker,)).fetchall())
+        return next((Checkpoint(row, from_json(body)) for row, body, own, at in found if own == _bound(at, body)), None)
 
     def bodies(self, after: int, kinds: Iterable[str], limit: int) -> list[tuple[int, str]]:
         """(row, body) of rows after `after` of these kinds, oldest first."""
         names = tuple(kinds)
         query = (
-            f"SELECT row, body FROM log WHERE row > ? AND kind IN ({', '.join('?' * len(names))})"  # noqa: S608
+            f"SELECT row, body FROM log {self._found_by} WHERE row > ? AND kind IN ({', '.join('?' * len(names))})"  # noqa: S608
             " ORDER BY row LIMIT ?"
         )
         return cast(list[tuple[int, str]], self._db.execute(query, (after, *names, limit)).fetchall())
@@ -85,7 +88,13 @@ class _Log:
 
 
 class LogStore(_Log):
-    """The writer's hand on the log. Synchronous; one thread at a time."""
+    """The writer's hand on the log. Synchronous; one thread at a time.
+
+    What states are folded from, and what the next row follows, is found by row alone: the chain says nothing of an
+    index, so a bit that turns over in one is not found.
+    """
+
+    _found_by = "NOT INDEXED"
 
     def __init__(self, path: Path, *, log_id: str, vfs: str | None = None) -> None:
         """Open or create. `log_id` names the log if it is new. Raises one of DISK_ERRORS, or Damaged."""
@@ -113,10 +122,9 @@ class LogStore(_Log):
                 _INSERT, ((s.row, s.seq, s.ts, s.kind, s.type, s.body.decode(), s.hash) for s in batch)
             )
             if checkpoint:
-                values = (checkpoint.row, maker, to_json(checkpoint.states).decode(), checkpoint.row)
-                self._db.execute(
-                    "INSERT OR REPLACE INTO checkpoint SELECT ?, hash, ?, ? FROM log WHERE row = ?", values
-                )
+                body, at = to_json(checkpoint.states), self._db.execute(_HASH, (checkpoint.row,)).get
+                values = (checkpoint.row, _bound(at, body), maker, body.decode())
+                self._db.execute("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?, ?)", values)
                 self._db.execute("DELETE FROM checkpoint WHERE row < ?", (checkpoint.row,))
         if batch:
             last = batch[-1]
@@ -140,8 +148,9 @@ class LogReader(_Log):
 
     def frames(self, after: int, limit: int) -> list[tuple[int, str]]:
         """(seq, frame) of the events after `after`, oldest first."""
-        query = "SELECT seq, body FROM log WHERE seq > ? ORDER BY seq LIMIT ?"
-        return cast(list[tuple[int, str]], self._db.execute(query, (after, limit)).fetchall())
+        row = self._first_row(lambda row: _seq_at(self._db, row) > after)
+        query = "SELECT seq, body FROM log NOT INDEXED WHERE row >= ? AND seq IS NOT NULL ORDER BY row LIMIT ?"
+        return cast(list[tuple[int, str]], self._db.execute(query, (row, limit)).fetchall())
 
     def rows(self, after: int, limit: int) -> list[tuple[int, int | None, str, str]]:
         """(row, seq, kind, body) of all rows after row `after`, oldest first."""
@@ -150,8 +159,7 @@ class LogReader(_Log):
 
     def seq_at(self, row: int) -> int:
         """The seq of the last event up to `row`."""
-        query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
-        return self._db.execute(query, (row,)).get or 0
+        return _seq_at(self._db, row)
 
     def configs(self) -> list[tuple[int, str]]:
         """(seq, body) of every version of the config, oldest first; seq is of the last event before it."""
@@ -162,15 +170,18 @@ class LogReader(_Log):
         return self._db.execute(query, tuple(values)).fetchall()
 
     def first_row_at(self, ts: int) -> int:
-        """The number of the first row whose time is at or after `ts` (ms); one past the end if there is none.
+        """The number of the first row whose time is at or after `ts` (ms); one past the end if there is none."""
+        return self._first_row(lambda row: self._db.execute("SELECT ts FROM log WHERE row = ?", (row,)).get >= ts)
 
-        The log's time never runs backwards, so the rows are sorted by it and need no index of their own.
+    def _first_row(self, holds: Callable[[int], bool]) -> int:
+        """The first row that it holds of, and of every later one; one past the end if there is none.
+
+        The log's time never runs backwards, nor do its seqs, so the rows are sorted by both and need no index for it.
         """
         low, high = 1, _head(self._db).row + 1
         while low < high:
             middle = (low + high) // 2
-            found = self._db.execute("SELECT ts FROM log WHERE row = ?", (middle,)).get
-            low, high = (middle + 1, high) if found < ts else (low, middle)
+            low, high = (low, middle) if holds(middle) else (middle + 1, high)
         return low
 
     def verify(self) -> int:
@@ -226,17 +237,25 @@ def _head(db: apsw.Connection) -> Head:
     last = db.execute("SELECT row, ts, hash FROM log ORDER BY row DESC LIMIT 1").fetchone()
     if last is None:
         return Head()
-    return Head(last[0], db.execute("SELECT max(seq) FROM log").get or 0, last[1], last[2])
+    return Head(last[0], _seq_at(db, last[0]), last[1], last[2])
+
+
+def _seq_at(db: apsw.Connection, row: int) -> int:
+    query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
+    return db.execute(query, (row,)).get or 0
+
+
+def _bound(at: bytes, body: bytes) -> bytes:
+    """What a checkpoint is known by: the log's hash at its row, and its own body."""
+    return blake2b(at + body, digest_size=32).digest()
 
 
 def _verify(db: apsw.Connection, after: int) -> int:
     row, seq, digest = after, 0, NOTHING
     if after:
-        digest = db.execute("SELECT hash FROM log WHERE row = ?", (after,)).get
-        query = "SELECT seq FROM log WHERE row <= ? AND seq IS NOT NULL ORDER BY row DESC LIMIT 1"
-        seq = db.execute(query, (after,)).get or 0
+        digest, seq = db.execute(_HASH, (after,)).get, _seq_at(db, after)
     try:
-        for found, own_seq, ts, kind, entry_type, body, stored in _rows(db, after):
+        for found, own_seq, ts, kind, entry_type, body, stored, are_texts in _rows(db, after):
             row += 1
             bad_seq = own_seq or seq
             if found != row:
@@ -246,6 +265,8 @@ def _verify(db: apsw.Connection, after: int) -> int:
             digest = link(digest, row, own_seq, body)
             if digest != stored:
                 raise Damaged(row, bad_seq, "its hash does not fit its content and the row before it")
+            if not are_texts:
+                raise Damaged(row, bad_seq, "what should be text is none")
             if not _index_fits(body, ts, kind, entry_type):
                 raise Damaged(row, bad_seq, "its index columns do not fit its content")
             seq = own_seq or seq
@@ -274,11 +295,13 @@ def _follows(head: Head, batch: Sequence[Sealed]) -> bool:
 
 
 def _rows(db: apsw.Connection, after: int) -> Iterator[Any]:
-    """As bytes, so that a text which is none any more can be told from the others."""
+    """As bytes, so that a text which is none any more can be told from the others; and whether SQLite, too, takes it
+    for text: by a bit of its own, of which the bytes say nothing, and by which it compares."""
     return iter(
         db.execute(
-            "SELECT row, seq, ts, CAST(kind AS BLOB), CAST(type AS BLOB), CAST(body AS BLOB), hash FROM log "
-            "WHERE row > ? ORDER BY row",
+            "SELECT row, seq, ts, CAST(kind AS BLOB), CAST(type AS BLOB), CAST(body AS BLOB), hash, "
+            "typeof(kind) = 'text' AND typeof(body) = 'text' AND typeof(type) IN ('text', 'null') "
+            "FROM log WHERE row > ? ORDER BY row",
             (after,),
         )
     )

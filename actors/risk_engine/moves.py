@@ -18,7 +18,7 @@ from actors.risk_engine.state import RiskState
 from protocol.errors import Refusal
 from protocol.events import Breach, Demotion, Flattening, Frozen, JournalEntry, LiveOpened, Promotion, Row, Trade
 from protocol.lifecycle import Trigger, move
-from protocol.money import PCT, Units, booked, pct, usdt
+from protocol.money import PCT, Units, booked, booked_down, pct, usdt
 from protocol.orders import named
 from protocol.settings import RiskConfig
 from protocol.times import next_midnight, to_wire
@@ -27,10 +27,12 @@ from protocol.times import next_midnight, to_wire
 @frozen
 class Promote:
     """A person lets the agent trade for real. The wallet has `units`, of which `cash` are USDT; with what the live book
-    still holds that is worth `equity`. `promise` says what the way of signing holds, for the journal."""
+    still holds that is worth `equity`, and by that book alone it was `before`. `promise` says what the way of signing
+    holds, for the journal."""
 
     cash: Decimal
     equity: Decimal
+    before: Decimal
     units: dict[str, Units]
     promise: str
     force: bool = False
@@ -114,7 +116,7 @@ def promote(state: RiskState, at: datetime, act: Promote) -> tuple[Row, ...] | R
     data = {"force": act.force, "equity": act.equity, "cash": act.cash, "units": dict(act.units)}
     entry = JournalEntry(at, ref, "PROMOTION", ("live",), text, data)
     change, event = status_rows(state, trigger, at, f"a person promoted the agent {how}")
-    opened = LiveOpened(at, act.cash, act.equity, act.units)
+    opened = LiveOpened(at, booked_down(act.cash), act.equity, act.before, act.units)
     return (entry, change, opened, Promotion(at, None, ref), event)
 
 

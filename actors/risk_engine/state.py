@@ -224,14 +224,17 @@ def _marked(state: RiskState, mark: Marked) -> RiskState:
 
 
 def _opened(gauge: Gauge | None, row: LiveOpened) -> Gauge:
-    """The live book at a promotion. What was paid in or taken out since it was open last moves all that its drawdowns
-    are measured from: it is neither a gain nor a loss."""
+    """The live book at a promotion. What it lost since its last mark, when it was sold out, is lost. What was paid in
+    or taken out besides is neither a gain nor a loss: all that its drawdowns are measured from moves with it, so that
+    they stay the fractions that they were."""
     if gauge is None:
         return Gauge.opened(row.equity, row.ts.date())
-    by = row.equity - gauge.equity
-    return changed(
-        gauge, equity=row.equity, peak=gauge.peak + by, risk_peak=gauge.risk_peak + by, opening=gauge.opening + by
-    )
+    peak, risk_peak, opening = max(gauge.peak, row.before), max(gauge.risk_peak, row.before), gauge.opening
+    if row.before <= 0:  # nothing was left to be a fraction of
+        peak = risk_peak = opening = row.equity
+    else:
+        peak, risk_peak, opening = (booked(top * row.equity / row.before) for top in (peak, risk_peak, opening))
+    return changed(gauge, equity=row.equity, peak=peak, risk_peak=risk_peak, opening=opening)
 
 
 def measured(gauge: Gauge, mark: Marked, risk: RiskConfig, same_config: bool) -> Gauge:

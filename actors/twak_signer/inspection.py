@@ -14,7 +14,7 @@ from actors.executor.swaps import Decimals, base_of
 from actors.risk_engine.moves import promotable
 from actors.risk_engine.state import RiskState
 from actors.twak_signer.transactions import GAS, address_of
-from protocol.money import PCT, ZERO, Units, booked, pct, usdt
+from protocol.money import PCT, ZERO, Units, booked, booked_down, pct, usdt
 from protocol.settings import ChainSettings
 from protocol.signing import Anchor, GuardStatus
 
@@ -126,7 +126,7 @@ def _round_trip(pair: str, cost: Decimal | None) -> PreflightCheck:
 
 def equity_of(units: Mapping[str, Units], live: Live, decimals: Decimals) -> Decimal:
     """What the live book would open with: the wallet's USDT, and what the book still holds at its last marks."""
-    cash = units.get(USDT, Units(0)).amount(decimals[USDT])
+    cash = booked_down(units.get(USDT, Units(0)).amount(decimals[USDT]))
     return booked(cash + sum((live.book.worth(pair) for pair in live.book.positions), ZERO))
 
 

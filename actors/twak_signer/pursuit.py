@@ -55,8 +55,15 @@ from protocol.times import EPOCH
 # A nonce may be seen as used a moment before the receipt is, and in a block that a reorganisation takes back.
 BIDDING: Final = Decimal("1.125")  # a replacement pays so much more; pools ask for 10 % at least
 OVER_MARKET: Final = Decimal("1.1")  # of the going gas price, for the first one
-# The guard's noes that may pass by themselves: they are asked again until the deadline.
-PASSING: Final = frozenset({"rpc", "busy"})
+# The guard's noes that are none to the order; it is looked at again until its deadline. What guard and we have seen of
+# the chain may differ for a while (`rpc`, `nonce`), it may be at work on another swap, and where it has signed by now
+# what nobody heard of any more, that is recalled next time (`intent`, `replacement`).
+PASSING: Final = frozenset({"rpc", "nonce", "in_flight", "intent", "replacement"})
+
+
+# A request whose answer was lost may still be at work in the guard, for as long at most: before that, what it has not
+# recorded proves nothing.
+QUIET_SECONDS: Final = 60.0
 
 
 class Unavailable(Exception):
@@ -115,14 +122,15 @@ class Pursuit:
     # --- nothing of the next leg is signed, as far as the log knows
 
     async def _begin(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
-        status = await self._known()
+        status, asked = await self._known(), f"asked {order.ref}"
+        quiet = trio.current_time() - self._waits.setdefault(asked, _Wait(trio.current_time(), 0)).since > QUIET_SECONDS
         legs: tuple[Leg, ...] = ("swap",) if order.state == "approved" else ("swap", "approval")
         for leg in legs:
             if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
                 return found
         head, wallet = await self.chain.head(), status.address
         if (now := _seconds(head)) >= order.intended.deadline:
-            return Lapsed(order.ref, now)
+            return Lapsed(order.ref, now) if quiet else None
         nonce = await self.chain.transaction_count(wallet, pending=False)
         if status.way == "twak":
             tokens = (order.intended.from_token, order.intended.to_token)
@@ -130,8 +138,12 @@ class Pursuit:
         token = address_of(self.settings, order.intended.from_token)
         allowed = await self.chain.allowance(token, wallet, self.settings.router)
         leg = "swap" if allowed >= order.intended.spend else "approval"
+        if leg == "approval" and order.state == "approved":
+            return None  # it is seen by and by, or the order lapses
         price = int(await self.chain.gas_price() * OVER_MARKET)
         if (purse := await self.chain.balance(wallet)) < (gas := GAS[leg] * price):
+            if not quiet:
+                return None  # gas may become cheaper, too
             reason = f"the wallet has {Units(purse).amount(18):.6f} BNB, gas may take {Units(gas).amount(18):.6f}"
             return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
         least = 0
@@ -139,18 +151,22 @@ class Pursuit:
             path = (token, address_of(self.settings, order.intended.to_token))
             *_, quoted = await self.chain.amounts_out(self.settings.router, order.intended.spend, path)
             if quoted < order.intended.min_received:
-                return Moved(order.ref, quoted)
+                return Moved(order.ref, quoted) if quiet else None
             least = max(order.intended.min_received, int(quoted * (1 - order.intended.slippage)))
         return await self._sign(order, leg, transaction(order, leg, self.settings, wallet, least, nonce, price), anchor)
 
     async def _recalled(self, order: OpenOrder, leg: Leg) -> Signature | None:
-        """What the guard has signed of the leg already."""
+        """What the guard has signed of the leg, and the log does not know yet. What nobody was told of before a kill
+        waits until a person restores the guard: it holds a nonce that no other order can pass."""
         answer = await self.guard.ask(Recall(intent_of(order, leg)))
         if not isinstance(answer, Recalled):
             raise Unavailable(_outage(answer))
-        if not answer.signed:
+        if not answer.signed or answer.signed[-1].hash in [one.hash for one in order.signed]:
             return None
-        return await self._signature(order, leg, answer.signed[-1])
+        if (found := await self._signature(order, leg, answer.signed[-1])) is None:
+            words = f"it has signed {answer.signed[-1].hash}, and after a kill it hands that out no more"
+            raise Unavailable(Outage("guard", words))
+        return found
 
     async def _signature(self, order: OpenOrder, leg: Leg, signed: Signed) -> Signature | None:
         if signed.raw:
@@ -160,6 +176,7 @@ class Pursuit:
         return None if seen is None else Signature(order.ref, leg, seen.nonce, signed.hash, "", seen.gas_price)
 
     async def _sign(self, order: OpenOrder, leg: Leg, tx: Transaction, anchor: Anchor) -> Sighting | Outage | None:
+        self._waits[f"asked {order.ref}"] = _Wait(trio.current_time(), 0)
         answer = await self.guard.ask(SignTransaction(intent_of(order, leg), tx, anchor))
         match answer:
             case Signed():
@@ -167,6 +184,8 @@ class Pursuit:
             case Refused() if answer.rule in PASSING:
                 return Outage("guard", f"the signing guard says not now ({answer.rule}): {answer.reason}")
             case Refused():
+                if (found := await self._recalled(order, leg)) is not None:  # by a request before this one
+                    return found
                 return Denied(order.ref, answer.rule, answer.reason, answer.measured, answer.limit)
             case _:
                 return _outage(answer)
@@ -176,24 +195,33 @@ class Pursuit:
     async def _follow(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
         status, latest = await self._known(), order.signed[-1]
         head = await self.chain.head()
-        for one in reversed(order.signed):
-            receipt = await self.chain.receipt(one.hash)
-            if receipt is not None:
-                return await self._included(order, one.leg, receipt, head, status.address)
+        if (receipt := await self._receipt(order)) is not None:
+            self._waits.pop(f"used {latest.hash}", None)
+            return await self._included(order, latest.leg, receipt, head, status.address)
         used = await self.chain.transaction_count(status.address, pending=False) > latest.nonce
         if used:
             deep = self._waits.setdefault(f"used {latest.hash}", _Wait(trio.current_time(), head.number))
-            lost = head.number - deep.block > self.settings.confirmations
-            return Usurped(order.ref, latest.nonce) if lost else None
+            if head.number - deep.block <= self.settings.confirmations or await self._receipt(order) is not None:
+                return None
+            return Usurped(order.ref, latest.nonce)
         self._waits.pop(f"used {latest.hash}", None)
         if latest.raw and await self.chain.transaction(latest.hash) is None:
             await self.chain.send(bytes.fromhex(latest.raw.removeprefix("0x")))  # what came of it is seen next time
         sent = self._waits.setdefault(latest.hash, _Wait(trio.current_time(), head.number))
         if latest.raw and trio.current_time() - sent.since >= self.settings.replace_seconds:
-            dearer = replacement(latest.raw, self.settings.chain_id, BIDDING)
             self._waits[latest.hash] = _Wait(trio.current_time(), head.number)  # not again at once
+            if (newest := await self._recalled(order, latest.leg)) is not None:  # its answer was lost
+                return newest
+            dearer = replacement(latest.raw, self.settings.chain_id, BIDDING)
             found = await self._sign(order, latest.leg, dearer, anchor)
             return found if isinstance(found, Signature) else None  # without it, the first one is still good
+        return None
+
+    async def _receipt(self, order: OpenOrder) -> Receipt | None:
+        """Of the one of its leg's transactions that is in a block."""
+        for one in reversed(order.signed):
+            if (receipt := await self.chain.receipt(one.hash)) is not None:
+                return receipt
         return None
 
     async def _included(

@@ -21,7 +21,7 @@ from protocol.codec import read_document
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.events import Status
 from protocol.limits import matching
-from protocol.money import booked
+from protocol.money import booked_down
 from protocol.signing import REVOKE_WORDS, Revoked
 from server.door.problems import Problem
 
@@ -96,8 +96,8 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         live, decimals = desk.board.live, desk.armed.decimals
         units = opening_units(seen.units, live)
         equity = equity_of(seen.units, live, decimals)
-        cash = booked(units[USDT].amount(decimals[USDT]))
-        act = Promote(cash, equity, units, PROMISES[seen.guard.way], asked.force)
+        cash = booked_down(units[USDT].amount(decimals[USDT]))
+        act = Promote(cash, equity, live.book.equity, units, PROMISES[seen.guard.way], asked.force)
         await _act(desk, act)
         await _until(desk, lambda: desk.board.risk.status == "LIVE")
         return desk.answer({"status": "LIVE", "checks": [asdict(check) for check in checks]})

@@ -8,6 +8,7 @@ none answers, nothing is seen, and nothing is signed. No error names an endpoint
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
@@ -29,6 +30,7 @@ _SYMBOL: Final = bytes.fromhex("95d89b41")  # symbol()
 _DECIMALS: Final = bytes.fromhex("313ce567")  # decimals()
 _FACTORY: Final = bytes.fromhex("c45a0155")  # factory()
 _LONGEST_ANSWER: Final = 1_048_576  # bytes
+_LATEST: Final = 2**36  # seconds: the year 4147
 T = TypeVar("T")
 Call = tuple[str, list[Any]]
 
@@ -161,6 +163,8 @@ def _result(answer: dict[str, Any]) -> Any:
     error = answer.get("error")
     if error is None:
         return answer["result"]
+    if not isinstance(error, dict):
+        raise Unseen("answers with an error")
     if error.get("code") == 3 or "revert" in str(error.get("message", "")).lower():
         return Reverted()
     raise Unseen("answers with an error")
@@ -172,15 +176,18 @@ def _sighting(view: list[Any]) -> Sighting:
         time = _number(block["timestamp"])
     except (TypeError, KeyError):
         raise Unseen("has no newest block") from None
-    outs = [_decoded("uint256[]", quote)[-1] for quote in quotes if quote != Reverted()]
-    return Sighting(time, _number(nonce), _decoded("uint256", balance), max(outs, default=None))
+    if time > _LATEST:
+        raise Unseen("has a newest block of no time")
+    outs = [_decoded("uint256[]", quote)[-1:] for quote in quotes if quote != Reverted()]
+    if () in outs:
+        raise Unseen("gives no amounts for a quote")
+    return Sighting(time, _number(nonce), _decoded("uint256", balance), max((out for (out,) in outs), default=None))
 
 
 def _number(value: Any) -> int:
-    try:
-        return int(value, 16)
-    except (TypeError, ValueError):
-        raise Unseen("gives something else for a number") from None
+    if not isinstance(value, str) or not re.fullmatch("0x[0-9a-fA-F]{1,64}", value):
+        raise Unseen("gives something else for a number")
+    return int(value, 16)
 
 
 def _decoded(kind: str, value: Any) -> Any:

@@ -256,10 +256,18 @@ def _gas_price(case: Case) -> Finding | None:
 
 
 def _gas(case: Case) -> Finding | None:
+    """No node takes a transaction with less than its calldata costs. Its nonce would be used up and never mined, and no
+    replacement may raise the gas: the guard would be stuck for good, its exits too."""
     if case.tx is None:
         return None
-    asked, most = case.tx.gas, case.config.limits.max_gas
-    return Finding(21_000 <= asked <= most, str(asked), f"21000 to {most}", "The gas limit is out of its limits.")
+    asked, least, most = case.tx.gas, _least_gas(case.tx.data), case.config.limits.max_gas
+    return Finding(least <= asked <= most, str(asked), f"{least} to {most}", "The gas limit is out of its limits.")
+
+
+def _least_gas(data: str) -> int:
+    """What a block asks for before anything runs (EIP-7623, the most that any chain asks)."""
+    raw = bytes.fromhex(data.removeprefix("0x"))
+    return 21_000 + 40 * len(raw) - 30 * raw.count(0)
 
 
 def _daily_gas(case: Case) -> Finding | None:

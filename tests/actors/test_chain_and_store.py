@@ -222,6 +222,26 @@ def test_what_lies_after_a_trusted_row_is_verified_alone(pristine: Path, row: in
                 assert store.verify(after) == SIZE
 
 
+@pytest.mark.parametrize("column", ["kind", "type", "body"])
+def test_a_text_that_sqlite_takes_for_bytes_is_found_though_they_are_the_same(pristine: Path, column: str) -> None:
+    """One bit, in the row's header: by then nothing compares as equal to it, and it is sent as what it is not."""
+    row = next(s.row for s in SEALED if s.type is not None)
+    loose = (
+        ("PRAGMA writable_schema = ON", ()),
+        ("UPDATE sqlite_schema SET sql = replace(sql, ') STRICT', ')') WHERE name = 'log'", ()),
+        ("PRAGMA writable_schema = RESET", ()),
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(shutil.copy(pristine, folder))
+        with closing(apsw.Connection(str(path))) as db:
+            for statement, values in loose:
+                db.execute(statement, values)
+        assert names(
+            tampered(path, (f"UPDATE log SET {column} = CAST({column} AS BLOB) WHERE row = ?", (row,))),
+            row,
+        )
+
+
 def test_a_page_that_sqlite_cannot_read_is_damage(pristine: Path, tmp_path: Path) -> None:
     path = Path(shutil.copy(pristine, tmp_path))
     raw = bytearray(path.read_bytes())
@@ -318,6 +338,31 @@ def test_readers_see_frames_and_rows_in_order_from_anywhere(pristine: Path) -> N
             assert reader.bodies(after, ("mark", "nonsense"), 3) == marks[:3]
 
 
+def test_what_is_folded_and_told_is_found_without_an_index(tmp_path: Path) -> None:
+    """The chain says nothing of them: here they are as they were ten rows ago."""
+    path = tmp_path / FILE_NAME
+    with closing(LogStore(path, log_id="log_1")) as store:
+        store.append(SEALED[:-10])
+    before = path.read_bytes()
+    with closing(LogStore(path, log_id="log_1")) as store:
+        store.append(SEALED[-10:])
+    with closing(LogReader(path)) as reader:
+        roots = reader.select("SELECT rootpage FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'log'")
+    raw = bytearray(path.read_bytes())
+    for (page,) in roots:
+        raw[(page - 1) * 4096 : page * 4096] = before[(page - 1) * 4096 : page * 4096]
+    path.write_bytes(raw)
+    with closing(LogStore(path, log_id="log_1")) as store, closing(LogReader(path)) as reader:
+        assert reader.select("SELECT max(seq) FROM log")[0][0] < bad_seq(SIZE), (
+            "the indexes are not what they should be"
+        )
+        assert store.verify() == SIZE
+        assert store.head == reader.head() == seal(some_rows(), Head())[1]
+        kinds = tuple({s.kind for s in SEALED})
+        assert store.bodies(0, kinds, 100) == [(s.row, s.body.decode()) for s in SEALED]
+        assert reader.frames(0, 100) == [(s.seq, s.body.decode()) for s in SEALED if s.seq is not None]
+
+
 @settings(max_examples=60, deadline=None)
 @given(ms=st.integers(-1500, SIZE * 300))
 def test_the_first_row_at_a_time_is_what_a_scan_finds(pristine: Path, ms: int) -> None:
@@ -344,6 +389,7 @@ def test_the_newest_fitting_checkpoint_is_read_back_exactly(store: LogStore) -> 
 @pytest.mark.parametrize(
     "change",
     ["UPDATE checkpoint SET hash = zeroblob(32)", "UPDATE checkpoint SET maker = 'forestay-0'",
+     "UPDATE checkpoint SET body = '{\"x\":3}'", "UPDATE checkpoint SET body = '{'",
      "UPDATE checkpoint SET row = 11", "UPDATE checkpoint SET row = 1000", "DELETE FROM checkpoint"],
 )  # fmt: skip
 def test_a_checkpoint_that_does_not_fit_the_log_is_ignored(store: LogStore, tmp_path: Path, change: str) -> None:

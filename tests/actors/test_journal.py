@@ -14,10 +14,10 @@ from attrs import evolve
 from actors.journal.actor import Journal
 from actors.journal.chain import Head, seal
 from actors.journal.store import DISK_ERRORS, FILE_NAME, MAKER, Checkpoint, LogReader, LogStore
-from actors.messages import ChangeConfig, Note, ReadCheckpoint, ReadHealth, ReadIncarnation, Settle, TellNotes
+from actors.messages import ChangeConfig, Flush, Note, ReadCheckpoint, ReadHealth, ReadIncarnation, Settle, TellNotes
 from actors.ports import in_threads
 from actors.strategist import actor as strategist
-from actors.tower import Actor, Floor, Tower
+from actors.tower import STUCK_SECONDS, Actor, Floor, Tower
 from actors.turn import Turn
 from protocol.errors import Outage
 from protocol.events import EVENTS, FACTS, LIVE_FACTS
@@ -26,7 +26,7 @@ from tests.actors.logs import contents, decisions, undisturbed, undisturbed_deci
 from tests.actors.seeded import run_seeded
 from tests.actors.test_chain_and_store import some_rows
 from tests.world.disk import TROUBLES, Disk, Operation, disk
-from tests.world.house import house
+from tests.world.house import house, in_line
 from tests.world.market import Walk, eager_config, eager_spec
 
 ROUNDS: Final = 40
@@ -232,6 +232,47 @@ async def test_a_floor_can_be_restored_while_a_commit_is_on_its_way_to_the_disk(
                     go_on.set()
                 assert not tower.restarts
                 nursery.cancel_scope.cancel()
+
+
+class _Busy(_Quiet):
+    """Not done with its first message until it is let go."""
+
+    def __init__(self, let_go: trio.Event, heard: list[int]) -> None:
+        self._let_go = let_go
+        self._heard = heard
+
+    async def receive(self, message: Any) -> None:
+        await self._let_go.wait()
+        self._heard += [row.row for row in getattr(message, "rows", ())]
+
+
+def test_no_commit_waits_for_a_broadcaster_that_has_no_room(tmp_path: Path) -> None:
+    """It may not stand before that commit is done: then the two would wait for each other."""
+
+    async def main() -> None:
+        let_go, heard = trio.Event(), list[int]()
+
+        def journal(desk: Any) -> Journal:
+            return Journal(tmp_path / FILE_NAME, "log_1", in_line, desk.address("Broadcaster"))
+
+        tower = Tower([Floor("Journal", journal), Floor("Broadcaster", lambda _: _Busy(let_go, heard), capacity=1)])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tower.run)
+            await tower.standing.wait()
+            address = tower.outside().address("Journal")
+            turn, rows = Turn(await address.ask(ReadIncarnation())), some_rows(8)
+            with trio.fail_after(STUCK_SECONDS / 2):
+                for row in rows:
+                    await address.ask(Settle(turn, (row,)))
+                    assert await address.ask(Flush()) is None
+            let_go.set()
+            with trio.fail_after(STUCK_SECONDS):
+                while heard[-1:] != [len(rows)]:
+                    await trio.sleep(0.1)
+            nursery.cancel_scope.cancel()
+        assert not tower.restarts
+
+    run_seeded(1, main)
 
 
 async def test_a_blocking_call_is_waited_for_whatever_happens() -> None:

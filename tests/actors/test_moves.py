@@ -33,7 +33,7 @@ from protocol.events import (
     Trade,
 )
 from protocol.lifecycle import MOVES, move
-from protocol.money import Units
+from protocol.money import ZERO, Units
 from protocol.orders import Phase
 from protocol.settings import AgentConfig, EvaluationConfig, RiskConfig
 from protocol.times import next_midnight, to_wire
@@ -91,10 +91,10 @@ class Agent:
         return [(row.from_, row.to) for batch in self.batches for row in batch if isinstance(row, StatusChange)]
 
 
-def promotion(equity: Any = 500, *, force: bool = False) -> Promote:
-    """With so much in the wallet, all of it in USDT."""
+def promotion(equity: Any = 500, *, before: Decimal = ZERO, force: bool = False) -> Promote:
+    """With so much in the wallet, all of it in USDT; by the live book's trades there should be `before`."""
     cash = Decimal(str(equity))
-    return Promote(cash, cash, {"USDT": Units.of(cash, 18), "gas": Units(7)}, "The guard holds the key.", force)
+    return Promote(cash, cash, before, {"USDT": Units.of(cash, 18), "gas": Units(7)}, "The guard holds the key.", force)
 
 
 KILLED: Final = Killed("2026-01-02T00:00:00.000Z", "by hand")
@@ -134,7 +134,8 @@ def test_a_person_promotes_on_the_record() -> None:
     assert kinds(rows) == ["PROMOTION", "STATUS_CHANGE", "live_opened", "promotion", "status_change"]
     entry, _, opened, event, echo = rows
     assert isinstance(entry, JournalEntry)
-    assert opened == LiveOpened(agent.at, Decimal(500), Decimal(500), {"USDT": Units(500 * 10**18), "gas": Units(7)})
+    units = {"USDT": Units(500 * 10**18), "gas": Units(7)}
+    assert opened == LiveOpened(agent.at, Decimal(500), Decimal(500), Decimal(0), units)
     assert isinstance(event, Promotion)
     assert isinstance(echo, StatusChange)
     assert (event.tx_hash, event.journal_ref, echo.from_, echo.to) == (None, entry.id, "ELIGIBLE", "LIVE")

@@ -45,6 +45,7 @@ class Error:
 
     message: str
     code: int = -32000
+    data: str = "0x"
 
 
 @frozen
@@ -105,7 +106,7 @@ class Endpoint:
         status, answer = 200, {"jsonrpc": "2.0", "id": asked["id"]}
         match told:
             case Error():
-                answer["error"] = {"code": told.code, "message": told.message}
+                answer["error"] = {"code": told.code, "message": told.message, "data": told.data}
             case Status():
                 status = told.code
             case bytes() | Drop():

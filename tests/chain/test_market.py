@@ -324,6 +324,73 @@ async def test_a_chain_that_stood_still_made_no_candle() -> None:
     assert [candle.ts for candle in round.before[ETH]] == [GENESIS + 2 * HOUR]
 
 
+async def test_a_candle_ends_before_the_first_block_of_its_close_s_time_however_many_there_are() -> None:
+    world = at_genesis()
+    await ask(it := market(Sim(world)))
+    world.mine_until(GENESIS + HOUR - SECOND)
+    world.mine(GENESIS + HOUR, (ETH_POOL, UNIT))
+    for _ in range(20):
+        world.mine(GENESIS + HOUR)
+    round = await round_of(it)
+    assert round.ticks[ETH].candle == expected(world, ETH, round.ts, 3600)
+    assert round.ticks[ETH].candle.volume == 0
+    assert round.ticks[ETH].executable.observed_at == GENESIS + HOUR - SECOND
+
+
+async def test_an_hour_whose_blocks_were_replaced_by_later_ones_is_no_candle() -> None:
+    world = at_genesis()
+    await ask(it := market(Sim(world)))
+    an_hour(world, 0)
+    first = await round_of(it)
+    world.forget(4)
+    world.mine_until(GENESIS + 2 * HOUR + 1800 * SECOND, every=HOUR * 2)
+    an_hour(world, 2)
+    for market_now in (it, market(Sim(world))):
+        while isinstance(answer := await ask(market_now, first.cursor), Outage):
+            assert "it is read again" in answer.reason
+        assert isinstance(answer, Round)
+        assert answer.gaps == tuple(Gap(pair, first.ts, answer.ts, 1) for pair in (CAKE, ETH))
+        assert answer.before == {}
+
+
+async def test_years_in_which_there_was_no_block_are_passed_over_at_once() -> None:
+    world = at_genesis()
+    sim = Sim(world)
+    await ask(it := market(sim))
+    later = 24 * 3650
+    world.mine(GENESIS + later * HOUR + 10 * SECOND)
+    world.mine_until(GENESIS + later * HOUR + 1800 * SECOND)
+    sim.asked = 0
+    assert await ask(it) == NotYet(3.0)
+    assert sim.asked < 100
+    an_hour(world, later)
+    assert (await round_of(it)).ts == GENESIS + (later + 1) * HOUR
+
+
+async def test_a_chain_that_is_younger_than_the_candle_begins_with_the_next_one() -> None:
+    world = World()
+    assert world.head.at == GENESIS - HOUR
+    close(world, GENESIS - HOUR / 2)
+    chosen = settings(candle_seconds=86_400)
+    it = ChainMarket(Sim(world), chosen, pinned(chosen, GENESIS - HOUR), {})
+    assert await ask(it) == NotYet(3.0)
+    close(world, GENESIS)
+    assert await ask(it) == NotYet(3.0)
+    world.mine_until(GENESIS + 24 * HOUR - SECOND, every=HOUR)
+    close(world, GENESIS + 24 * HOUR)
+    assert (await round_of(it)).ts == GENESIS + 24 * HOUR
+
+
+async def test_an_endpoint_that_has_not_even_the_newest_states_is_an_outage() -> None:
+    world = at_genesis()
+    sim = Sim(world)
+    sim.state_blocks = 0
+    it = market(sim)
+    assert await ask(it) == Outage("market", "missing trie node")
+    sim.state_blocks = 100
+    assert await ask(it) == NotYet(3.0)
+
+
 # --- history
 
 
@@ -368,6 +435,22 @@ async def test_a_round_waits_for_the_state_at_its_block_as_long_as_it_may_be_dec
         assert await ask(it) == Outage("market", "missing trie node")
     sim.state_blocks = 100
     assert (await round_of(it)).ts == GENESIS + HOUR
+
+
+async def test_a_round_whose_block_is_replaced_while_it_waits_is_made_anew() -> None:
+    world = at_genesis()
+    sim = Sim(world)
+    await ask(it := market(sim))
+    an_hour(world, 0)
+    sim.state_blocks = 0
+    assert await ask(it) == Outage("market", "missing trie node")
+    world.reorganise(6)
+    sim.state_blocks = 100
+    answer = await ask(it)
+    assert isinstance(answer, Outage)
+    assert "is another one by now: it is read again" in answer.reason
+    round = await round_of(it)
+    assert round.cursor["hash"] == world.blocks[round.cursor["block"]].hash
 
 
 async def test_logs_that_do_not_lead_to_the_state_are_not_believed_and_read_again() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trio
+from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from actors.chain import logs
@@ -29,7 +30,20 @@ from actors.chain.port import (
     Underpriced,
 )
 from actors.chain.rpc import LAG_BLOCKS, RpcChain
-from tests.chain.endpoint import DROP, HANG, HASH, KEY, WALLET, Endpoint, Error, Status, block, endpoints, receipt
+from tests.chain.endpoint import (
+    DROP,
+    HANG,
+    HASH,
+    KEY,
+    WALLET,
+    Endpoint,
+    Error,
+    Status,
+    block,
+    endpoints,
+    hexed,
+    receipt,
+)
 from tests.chain.world import (
     CAKE,
     ETH,
@@ -284,12 +298,50 @@ async def test_a_receipt_that_cannot_be_is_no_answer_and_never_no_receipt(found:
             await it.receipt(HASH)
 
 
+async def test_a_block_of_another_number_is_no_answer() -> None:
+    there = world()
+    async with chain(there, there) as (it, (first, _)):
+        first.faults["eth_getBlockByNumber"] = block(there.blocks[7])
+        assert await it.block(5) == there.blocks[5]
+        assert it.aside == {"1 (127.0.0.1)": "block 7 for block 5"}
+
+
+@pytest.mark.parametrize("amounts", [[7, 5], [5, 6, 7], [5], []])
+async def test_a_quote_of_something_else_is_no_answer(amounts: list[int]) -> None:
+    async with chain(world()) as (it, (endpoint,)):
+        endpoint.faults["eth_call"] = hexed(("uint256[]",), (amounts,))
+        with pytest.raises(Unanswered, match="a quote of"):
+            await it.amounts_out(ROUTER, 5, (USDT, ETH))
+
+
+async def test_no_contract_sends_us_to_an_address_of_its_own() -> None:
+    async with chain(world(), world()) as (it, (first, second)):
+        lookup = encode(
+            ("address", "string[]", "bytes", "bytes4", "bytes"),
+            (ETH_POOL, [f"{second.url}/{{data}}"], b"", b"1234", b""),
+        )
+        first.faults["eth_call"] = Error("execution reverted", 3, "0x556f1830" + lookup.hex())
+        second.faults["eth_call"] = Error("execution reverted", 3)
+        with pytest.raises(Denied):
+            await it.reserves(ETH_POOL)
+        assert second.methods() == ["eth_chainId", "eth_call"], "asked as the next endpoint, and nothing else"
+
+
 @pytest.mark.parametrize("data", ["0x", "0x1234", "0x" + "f" * 191, 7, None, {}])
 async def test_a_contract_s_answer_that_cannot_be_is_none(data: Any) -> None:
     async with chain(world()) as (it, (endpoint,)):
         endpoint.faults["eth_call"] = data
         with pytest.raises(Unanswered):
             await it.reserves(ETH_POOL)
+
+
+async def test_a_question_that_cannot_be_is_a_bug_of_ours_and_no_outage() -> None:
+    async with chain(world()) as (it, (endpoint,)):
+        await it.head()
+        with pytest.raises(ValueError, match="no address"):
+            await it.balance("no address")
+        assert it.aside == {}
+        assert endpoint.methods() == ["eth_chainId", "eth_getBlockByNumber"]
 
 
 async def test_an_endless_answer_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +362,18 @@ async def test_an_endpoint_of_another_chain_is_never_read_from() -> None:
         assert await it.reserves(ETH_POOL) == there.states[-1][ETH_POOL]
         assert it.aside == {"1 (127.0.0.1)": "it is of chain 97, not of 56"}
         assert set(first.methods()) == {"eth_chainId"}
+
+
+async def test_an_endpoint_is_asked_anew_which_chain_it_is_of_once_it_has_failed() -> None:
+    async with chain(world()) as (it, (endpoint,)):
+        await it.head()
+        endpoint.faults["eth_getBlockByNumber"] = Status(503)
+        with pytest.raises(Unanswered):
+            await it.head()
+        endpoint.faults.clear()
+        endpoint.chain_id = 97
+        with pytest.raises(Unanswered, match="it is of chain 97, not of 56"):
+            await it.head()
 
 
 async def test_nobody_listens_there() -> None:
@@ -438,6 +502,8 @@ async def test_a_send_that_gets_no_answer_in_time_is_unclear_and_not_sent_again(
         assert await it.send(RAW) == Unclear("no answer within 0.5 s")
         assert first.methods().count("eth_sendRawTransaction") == 1
         assert "eth_sendRawTransaction" not in second.methods()
+        assert await it.receipt(HASH) is None
+        assert "eth_getTransactionReceipt" in second.methods(), "whoever looks then looks elsewhere"
 
 
 async def test_nothing_is_sent_to_an_endpoint_of_another_chain() -> None:

@@ -113,11 +113,15 @@ class World:
     def reorganise(self, depth: int) -> None:
         """The newest blocks are replaced by others of the same times, in which nobody trades."""
         times = [block.at for block in self.blocks[-depth:]]
+        self.forget(depth)
+        for at in times:
+            self.mine(at)
+
+    def forget(self, depth: int) -> None:
+        """The newest blocks are no more; what is mined upon the others from now on is none of them."""
         for kept in (self.blocks, self.events, self.states, self.answers):
             del kept[-depth:]
         self.salt += 1
-        for at in times:
-            self.mine(at)
 
     def at_hash(self, hash: str) -> int | None:
         return next((block.number for block in self.blocks if block.hash == hash), None)

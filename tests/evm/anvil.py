@@ -15,7 +15,7 @@ import re
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,6 +81,17 @@ class Anvil:
         if "error" in answer:
             raise RpcError(method, answer["error"])
         return answer["result"]
+
+    def rpc_batch(self, calls: Iterable[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """The node's answers to many requests at once. Raises RpcError for the first that it answers with an error."""
+        asked = [
+            {"jsonrpc": "2.0", "id": n, "method": method, "params": params} for n, (method, params) in enumerate(calls)
+        ]
+        answers = sorted(self._client.post(self.url, json=asked).json(), key=lambda answer: int(answer["id"]))
+        for call, answer in zip(asked, answers, strict=True):
+            if "error" in answer:
+                raise RpcError(str(call["method"]), answer["error"])
+        return [answer["result"] for answer in answers]
 
     # Blocks and time
 

@@ -202,6 +202,7 @@ REFUSED: dict[str, tuple[str, Case]] = {
     "a gas price of nothing": ("gas_price", case(evolve(FIRST, gas_price=0))),
     "gas over the limit": ("gas", case(evolve(FIRST, gas=400_001))),
     "gas for nothing": ("gas", case(evolve(FIRST, gas=20_999))),
+    "less gas than its calldata costs": ("gas", case(evolve(FIRST, gas=25_000))),
     "a day's gas used up": (
         "daily_gas", case(evolve(FIRST, nonce=1), books=books(granted("a", FIRST, 0, 2 * 10**16 - 1))),
     ),

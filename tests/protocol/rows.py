@@ -179,7 +179,7 @@ configs = st.builds(
         impact=st.sampled_from(["pool", "none"]),
         fill_at=st.sampled_from(["quote", "next_open"]),
     ),
-    st.builds(LiveConfig, st.decimals("0.01", 3, places=2), st.decimals(3, 50, places=2), st.integers(10, 86_400)),
+    st.builds(LiveConfig, st.decimals("0.01", 50, places=2), st.integers(10, 86_400)),
     st.integers(1, 1440),
 )
 
@@ -222,10 +222,10 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         st.dictionaries(text, readings, max_size=2),
         st.dictionaries(pairs, st.lists(candles, max_size=2).map(tuple), max_size=2),
     ),
-    st.builds(LiveOpened, times, money, money, holdings),
+    st.builds(LiveOpened, times, money, money, money, holdings),
     st.builds(
         Intended, times, orders, quotes, st.sampled_from(get_args(Purpose)), text, text, units, units,
-        st.integers(0, 2**53),
+        money, st.integers(0, 2**53),
     ),
     st.builds(Submitted, times, text, legs, st.integers(0, 2**53), text, text, units),
     st.builds(HandedOver, times, text, st.integers(0, 2**53), holdings),

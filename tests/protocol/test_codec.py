@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -203,3 +205,18 @@ def test_an_instant_that_was_written_is_utc() -> None:
     assert isinstance(read.ts, datetime)
     assert read.ts.utcoffset() is not None
     assert read.ts.tzname() == "UTC"
+
+
+def test_an_abyss_of_brackets_is_refused_also_where_a_library_has_lifted_the_limit_of_recursion() -> None:
+    """In a process of its own: where it is not refused, there is none any more."""
+    code = """
+import sys, eth_account
+assert sys.getrecursionlimit() > 10_000, "eth_account does it no more: is the limit in from_json needed?"
+from protocol.codec import from_json
+try:
+    from_json(b"[" * 256 * 1024)
+except ValueError:
+    print("refused")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("refused\n", 0)

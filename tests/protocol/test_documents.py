@@ -101,10 +101,6 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     (agent(paper={"impact": None}), "paper.impact = None: must be one of pool, none"),
     (agent(paper={"fill_at": "close"}), "paper.fill_at = 'close': must be one of quote, next_open"),
     (agent(live={"slippage_pct": 0}), "live.slippage_pct = 0: must be from 0.01 to 50"),
-    (
-        agent(live={"slippage_pct": 2, "flatten_slippage_pct": 1}),
-        "live.flatten_slippage_pct = 1: must be at least slippage_pct (2): the way out is never the narrower one",
-    ),
     (agent(live={"deadline_seconds": 9}), "live.deadline_seconds = 9: must be from 10 to 86400"),
     (agent(snapshot_minutes=0), "snapshot_minutes = 0: must be from 1 to 1440"),
     (agent(strategy={"fee_multiple": 101}), "strategy.fee_multiple = 101: must be from 0 to 100"),

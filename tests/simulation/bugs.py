@@ -38,8 +38,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "snapshot-in-another-transaction",
         "3",
         "actors/executor/actor.py",
-        "            self._append(asked.turn, snapshot(risk, book, asked.round.ts))",
-        "            row = snapshot(risk, book, asked.round.ts)\n"
+        "            self._append(asked.turn, snapshot(assessed.risk, book, asked.round.ts))",
+        "            row = snapshot(assessed.risk, book, asked.round.ts)\n"
         "            self._journal.tell(Append(Turn(asked.turn.journal), (row,)))\n            self._fold(row)",
         "A snapshot decides nothing, so it need not wait for the turn. Seen at once: the turn of the round is dropped.",
     ),

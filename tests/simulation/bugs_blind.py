@@ -536,11 +536,11 @@ STRATEGIST: Final = (
         """\
         if outage := await self._settle(turn, last):
             return outage
-        memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
-        self._book = book""",
+        memory.mind = changed(memory.mind.after(last), outcomes=paper.outcomes, live_outcomes=live.outcomes)
+        self._books = books""",
         """\
-        memory.mind = changed(memory.mind.after(last), outcomes=conductor.outcomes)
-        self._book = book
+        memory.mind = changed(memory.mind.after(last), outcomes=paper.outcomes, live_outcomes=live.outcomes)
+        self._books = books
         if outage := await self._settle(turn, last):
             return outage""",
         "Remembering went before settling. Seen when the disk refuses a round: tried again, it seems to be an old one.",
@@ -573,12 +573,12 @@ STRATEGIST: Final = (
         "breach-in-a-second-transaction",
         "21",
         "actors/strategist/actor.py",
-        "        book = await self._executor.ask(CloseRound(turn, round))",
+        "        books = await self._executor.ask(CloseRound(turn, round))",
         """\
         if outage := await self._settle(turn):  # the fills count from here on, whatever the mark leads to
             return outage
         turn = self._begin()
-        book = await self._executor.ask(CloseRound(turn, round))""",
+        books = await self._executor.ask(CloseRound(turn, round))""",
         "Trades were to be safe as soon as possible. Seen when a crash falls between a trade and the mark, breach and "
         "cursor that belong to it.",
     ),
@@ -687,8 +687,8 @@ RISK: Final = (
         "status-is-not-refolded",
         "13",
         "actors/risk_engine/state.py",
-        "FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Demotion, LockLifted)",
-        "FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, Demotion, LockLifted)",
+        "    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion,",
+        "    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, Promotion,",
         "A kind was left out of the list. Seen when the engine restarts after a status_change that no checkpoint "
         "holds.",
     ),
@@ -696,16 +696,16 @@ RISK: Final = (
         "streak-is-not-refolded",
         "22",
         "actors/risk_engine/state.py",
-        "FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Demotion, LockLifted)",
-        "FOLDED = (ConfigAdopted, RunStarted, RunFailed, Marked, StatusChange, Demotion, LockLifted)",
+        "    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion,",
+        "    ConfigAdopted, RunStarted, RunFailed, Marked, StatusChange, Promotion,",
         "Trades were thought to be the Executor's. Seen when the engine restarts within a losing streak or a cooldown.",
     ),
     Bug(
         "failed-run-is-not-refolded",
         "19",
         "actors/risk_engine/state.py",
-        "FOLDED = (ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Demotion, LockLifted)",
-        "FOLDED = (ConfigAdopted, RunStarted, Trade, Marked, StatusChange, Demotion, LockLifted)",
+        "    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion,",
+        "    ConfigAdopted, RunStarted, Trade, Marked, StatusChange, Promotion,",
         "The lock is kept in memory only. Seen when the engine restarts between a failed run and the next midnight.",
     ),
     Bug(
@@ -803,11 +803,9 @@ RISK: Final = (
         "actors/risk_engine/actor.py",
         """\
         self._state.begin(asked.turn)
-        before = self._state.now
-        self._fold(asked.rows)""",
+        before, told, at =""",
         """\
-        before = self._state.now
-        self._fold(asked.rows)""",
+        before, told, at =""",
         "Judging has begun the turn already, but not in a round without an order. Seen when such a round breaches, or "
         "changes the status, and its turn dies or is refused: the engine holds it for told.",
     ),
@@ -890,8 +888,8 @@ EXECUTOR: Final = (
         "book-of-a-dead-turn-is-read",
         "39",
         "actors/executor/actor.py",
-        "                return self._desk.settled.book",
-        "                return self._desk.now.book",
+        "                return Books(self._desk.settled.book, self._desk.settled.live)",
+        "                return Books(self._desk.now.book, self._desk.now.live)",
         "Settled and now are mostly one. Seen when the Strategist alone dies after an order was filled in its turn: "
         "it reads a position that does not exist.",
     ),

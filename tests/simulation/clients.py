@@ -22,6 +22,7 @@ from tests.simulation.wires import PORT, Connection
 HOST: Final = f"127.0.0.1:{PORT}"
 RETRY_SECONDS: Final = 0.3
 ANSWER_SECONDS: Final = 8.0
+MOMENT_SECONDS: Final = 0.01  # in which whoever has something for a client sends it
 GARBAGE: Final = (
     b"\x00",
     b"\xff" * 40,
@@ -49,16 +50,20 @@ class Manners:
 
 @define(eq=False)
 class Follower:
-    """Follows the stream from the first event, resuming by `since`, and keeps every frame as it came."""
+    """Follows the stream from the first event, resuming by `since`, and keeps every frame as it came. Having caught up,
+    it must not fall `reach` frames behind what is `shown` and still be told all of them."""
 
     connect: Connect
     random: Random
     manners: Manners
     complain: Callable[[str, str], None]  # a statement, and what was seen against it
     marks: Counter[str]
+    shown: Callable[[], int]
+    reach: int
     frames: list[str] = Factory(list)
     ts: str = ""
     log_id: str | None = None
+    too_slow: int | None = None  # the seq that this connection must end before
 
     @property
     def seq(self) -> int:
@@ -83,7 +88,7 @@ class Follower:
         ws = WSConnection(ConnectionType.CLIENT)
         target = f"/ws/agents/current?since={self.seq}"
         await wire.up.send(ws.send(Request(host=HOST, target=target)))
-        part = ""
+        part, self.too_slow = "", None
         if self.seq:
             self.marks["client resumed"] += 1
         while True:
@@ -120,6 +125,10 @@ class Follower:
             self.complain("9", f"time ran back from {self.ts} to {message['ts']} at seq {message['seq']}")
         self.frames.append(frame)
         self.ts = message["ts"]
+        if self.seq == self.too_slow:
+            self.complain(
+                "15", f"seq {self.seq} on a connection that had caught up and fell {self.reach} frames behind"
+            )
 
     async def _behave(self, wire: Connection) -> None:
         if self.manners.leaves and self.random.random() < self.manners.leaves:
@@ -130,7 +139,16 @@ class Follower:
             await wire.up.send(self.random.choice(GARBAGE))
         if self.manners.stalls and self.random.random() < self.manners.stalls:
             self.marks["client stopped reading"] += 1
-            await trio.sleep(self.manners.stall_seconds * self.random.random())
+            await self._stall()
+
+    async def _stall(self) -> None:
+        """Read nothing for a while."""
+        level = self.shown()
+        await trio.sleep(MOMENT_SECONDS)
+        caught_up = self.seq == level == self.shown()
+        await trio.sleep(self.manners.stall_seconds * self.random.random())
+        if caught_up and self.shown() > self.seq + self.reach:
+            self.too_slow = self.shown()
 
     def _closed(self, code: int) -> None:
         if code == 1013:
@@ -164,12 +182,14 @@ class NoAnswer(Exception):
     """The connection ended, or time ran out, before the answer was whole: what was asked may be done or not."""
 
 
-async def request(connect: Connect, method: str, path: str, body: Any = None) -> tuple[int, Any, dict[str, str]]:
+async def request(
+    connect: Connect, method: str, path: str, body: Any = None, *, within: float = ANSWER_SECONDS
+) -> tuple[int, Any, dict[str, str]]:
     """One request on a connection of its own: status, JSON, headers. Raises NoAnswer, and OSError where nobody
     listens."""
     wire = connect()
     try:
-        with trio.move_on_after(ANSWER_SECONDS):
+        with trio.move_on_after(within):
             return await _exchange(wire, method, path, body)
     except (trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError):
         pass

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from math import sqrt
 from random import Random
 from typing import Any, Final
 
@@ -62,6 +63,7 @@ def _walk(
     random: Random, begins: datetime, count: int, pairs: tuple[str, ...], holes: float, set_back: bool
 ) -> list[Round]:
     price = {pair: 100.0 * (number + 1) for number, pair in enumerate(pairs)}
+    shocks = random.choice((0.0, 0.02, 0.15))
     made, ts, last = list[Round](), begins, dict[str, datetime]()
     while len(made) < count:
         if set_back and made and random.random() < 0.03:  # the venue's clock goes back, and then on
@@ -69,11 +71,14 @@ def _walk(
             ticks = {pair: tick(random, back, price[pair], price[pair] * 1.3) for pair in pairs}
             made.append(Round(back, ticks, len(made) + 1))
             continue
-        ts += HOUR if random.random() > 0.02 else HOUR * random.randrange(2, 30)
+        hours = 1 if random.random() > 0.02 else random.randrange(2, 30)
+        ts += hours * HOUR
+        shock = random.choice((0.85, 0.9, 1.1)) if random.random() < shocks else 1.0  # of all pairs at once
         ticks, gaps = {}, list[Gap]()
         for pair in pairs:
             before = price[pair]
-            price[pair] = before * (1 + random.gauss(0.0, 0.02 if len(made) % 40 < 30 else 0.05))
+            usual = 1 + random.gauss(0.0, 0.02 if len(made) % 40 < 30 else 0.05) * sqrt(hours)
+            price[pair] = before * max(usual, 0.5) * shock
             if pair != pairs[0] and random.random() < holes:
                 continue
             ticks[pair] = tick(random, ts, before, price[pair])

@@ -5,19 +5,35 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 import trio
+from attrs import frozen
 
 from actors.agent import Agent
-from actors.journal.store import Damaged, LogStore
-from actors.messages import Committed, ConductRound, OutageChanged, ReadBooks, ReadCursor, ReadHealth, TellNotes
+from actors.journal.chain import Head
+from actors.journal.store import MAKER, Checkpoint, Damaged, LogStore
+from actors.messages import (
+    Assess,
+    Capture,
+    CloseRound,
+    Committed,
+    ConductRound,
+    OutageChanged,
+    ReadBooks,
+    ReadCursor,
+    ReadHealth,
+    SaveCheckpoint,
+    Settle,
+    TellNotes,
+)
 from actors.tower import MailboxFull, Meltdown
-from tests.simulation.disk import rows
+from protocol.events import EVENTS, FACTS
+from tests.simulation.disk import Row, SimDisk, SimReader, rows
 from tests.simulation.process import FLOORS, LOG, Life
 from tests.simulation.reaper import await_sites
 
@@ -32,6 +48,11 @@ HANGS: Final[tuple[tuple[str, type], ...]] = (
     ("Journal", object), ("Broadcaster", object), ("Executor", ReadBooks), ("Strategist", ReadCursor),
     ("Strategist", TellNotes), ("Journal", ReadHealth),
 )  # fmt: skip
+# What may outlive the Journal that it was made for, in whose mailbox, and what keeps its reader busy meanwhile.
+ORPHANS: Final[tuple[tuple[str, type, Callable[[], Any]], ...]] = (
+    ("Journal", SaveCheckpoint, ReadHealth), ("Journal", Settle, ReadHealth), ("RiskEngine", Assess, Capture),
+    ("Executor", CloseRound, ReadBooks), ("Strategist", ConductRound, ReadCursor),
+)  # fmt: skip
 DISK_TROUBLES: Final = {
     "disk full": "full", "disk broken": "broken", "fsync fails": "sync fails", "disk read-only": "read-only",
     "disk gone": "gone",
@@ -41,9 +62,47 @@ ARMED: Final = {
     "actor dies", "message kills", "actor hangs", "meltdown", "poisoned round", "process killed", "power cut",
     "power cut in a write", "killed in a write", "power cut at a first byte", "mailbox flood",
 }  # fmt: skip
+ELSEWHERE: Final = {"clock set back", "client leaves", "client stalls", "client babbles", "owner hurries"}
 SITES: Final = sorted(await_sites())
 HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
+KINDS: Final = tuple(row.kind for row in (*EVENTS, *FACTS))
+MANY: Final = 1_000_000  # rows: all of them
 AMBUSHES: Final = 12  # in a world, at most
+
+
+@frozen
+class Read:
+    """All that the product goes by, of a log that it has verified."""
+
+    log: list[Row]
+    head: Head
+    checkpoint: Checkpoint | None  # what states are thawed from
+    folded: list[tuple[int, str]]  # and folded on by
+    frames: list[tuple[int, str]]  # what clients are told
+
+    @classmethod
+    def of(cls, disk: SimDisk) -> Read:
+        """Raises Damaged, apsw.Error."""
+        with closing(LogStore(LOG, log_id="log_simulated", vfs=disk.name)) as store:
+            store.verify()
+            head, checkpoint, folded = store.head, store.latest_checkpoint(MAKER), store.bodies(0, KINDS, MANY)
+        with closing(SimReader(LOG, disk)) as reader:
+            return cls(rows(disk, LOG), head, checkpoint, folded, reader.frames(0, MANY))
+
+    def differs(self, written: Read) -> str:
+        """What of it is not what was `written`; nothing where it is. A tail may be cut off, of which nothing in a log
+        tells, and a checkpoint gone, which is only a cache."""
+        log = written.log[: len(self.log)]
+        seqs = [row[1] for row in log if row[1] is not None]
+        one, two = self.checkpoint, written.checkpoint
+        same = {
+            "log": self.log == log,
+            "head": (self.head.row, self.head.seq) == (len(log), len(seqs)),
+            "checkpoint": None in (one, two) or one.row != two.row or one == two,  # type: ignore[union-attr]
+            "state": self.folded == written.folded[: len(log)],
+            "stream": self.frames == written.frames[: len(seqs)],
+        }
+        return ", ".join(what for what, is_same in same.items() if not is_same)
 
 
 class Mischief:
@@ -61,7 +120,9 @@ class Mischief:
         self._lethal: str | None = None  # which floor dies of its next message
         self._fire: str | None = None  # what befalls the stop, once it is about to be told
         self._crowds = False  # the Broadcaster's mailbox is full when the next commit is told
-        self._orphans = False  # the Journal dies when the next checkpoint is on its way to it
+        self._orphan: tuple[str, type, Callable[[], Any]] | None = None  # which message is to outlive the Journal
+        self._busy_with: Any = None  # the message that its reader is not done with
+        self._end_at_commit = False  # the process is killed soon after the next one is told
         self._ambushes = 0
         self._stint = 0  # counts the troubles of the disk, and their ends
         self._poisoned: set[datetime] = set()
@@ -74,7 +135,7 @@ class Mischief:
 
     async def run(self) -> None:
         """Faults of the plan's kinds, until its budget is spent or the market ends."""
-        kinds = sorted(self.world.plan.faults - {"clock set back", "client leaves", "client stalls", "client babbles"})
+        kinds = sorted(self.world.plan.faults - ELSEWHERE)
         # There are so many places to die at, and so many writes to tear.
         kinds += [kind for kind in kinds for _ in range(OFTEN.get(kind, 0))]
         for _ in range(self.world.plan.budget if kinds else 0):
@@ -122,6 +183,7 @@ class Mischief:
             case "disk slow" | "disk hangs":
                 self.world.latency = 0.2 if kind == "disk slow" else HANGS_SECONDS
                 self.excuse(life)
+                self._accompany()
                 await trio.sleep(random.expovariate(1 / 5))
                 self.world.latency = self.world.plan.latency
             case "disk slow to sync":
@@ -142,6 +204,7 @@ class Mischief:
             case _:
                 self._stint += 1
                 self.world.disk.trouble = DISK_TROUBLES[kind]
+                self._accompany()
                 await trio.sleep(random.expovariate(1 / 4))
                 self.world.disk.trouble = None
                 self._stint += 1
@@ -156,12 +219,17 @@ class Mischief:
         """Somebody dies: whoever it is, one of a floor, or one who waits at a certain place."""
         random, steps = self.world.random, self.world.random.randrange(1, within)
         victims = [None, *FLOORS, "Journal", "Journal", "Executor", "Strategist"]  # who waits most
-        if random.random() < 0.1:
-            self._orphans = True
+        if random.random() < 0.15:
+            self._orphan = random.choice(ORPHANS)
         elif random.random() < 0.5:
             self.world.reaper.doom_at(random.choice(SITES))
         else:
             self.world.reaper.doom(steps, random.choice(victims))
+
+    def _accompany(self) -> None:
+        """Trouble seldom comes alone: somebody may die while it lasts."""
+        if self.world.random.random() < 0.5:
+            self.world.reaper.doom(self.world.random.randrange(1, 80), self.world.random.choice(FLOORS))
 
     def sending(self, floor: str, message: Any) -> None:
         """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit, and so
@@ -169,17 +237,26 @@ class Mischief:
         if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
             self._crowds = False
             self._flood("Broadcaster", self._same_outage)
-        life = self.world.life
+        life, orphan = self.world.life, self._orphan
+        if life is not None and orphan and orphan[:2] == (floor, type(message)) and life.witness.at_risk:
+            self._busy_with = orphan[2]()
+            with suppress(MailboxFull):
+                life.agent.tower.outside().address(floor).tell(self._busy_with)
         if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
             self._strike_the_farewell()
 
-    def sent_checkpoint(self) -> None:
-        """A checkpoint after a trade is in the Journal's mailbox: there it may outlive the rows that it is of. Whether
-        it has shows when somebody restores by it."""
-        if self._orphans and self.world.reaper.kill("Journal"):
-            self._orphans = False
-            self.world.marks["checkpoint orphaned"] += 1
-            self._until_end, self._end = self.world.random.randrange(200, 1000), "process killed"
+    def sent(self, floor: str, message: Any) -> None:
+        """The next message behind the one that its reader is busy with: now the Journal dies, with the turns that are
+        not on the disk. Whether it mattered shows when somebody restores by what is written next."""
+        if self._busy_with is not None and self._orphan is not None and self._orphan[:2] == (floor, type(message)):
+            if self.world.reaper.kill("Journal"):
+                self.world.marks[f"{type(message).__name__} outlived the Journal"] += 1
+                self._orphan, self._end_at_commit = None, True
+            else:
+                self._busy_with = None
+        if isinstance(message, Committed) and self._end_at_commit:
+            self._end_at_commit = False
+            self._until_end, self._end = self.world.random.randrange(1, 30), "process killed"
 
     def _strike_the_farewell(self) -> None:
         fire, self._fire = self._fire, None
@@ -261,6 +338,8 @@ class Mischief:
 
     def hangs(self, floor: str, message: Any) -> bool:
         """Is it never done with this message?"""
+        if message is self._busy_with:
+            return True
         if self._hang is None or self._hang[0] != floor or not isinstance(message, self._hang[1]):
             return False
         if self.world.calm or not self.may_kill():
@@ -319,23 +398,16 @@ class Mischief:
         with closing(damaged):
             if not files or not self.world.log:
                 return
+            with closing(damaged.copy(Random(0))) as whole:
+                written = Read.of(whole)
             damaged.flip(self.world.random.choice(files), self.world.random)
             try:
-                with closing(LogStore(LOG, log_id="log_simulated", vfs=damaged.name)) as store:
-                    store.verify()
+                found = Read.of(damaged)
             except (Damaged, apsw.Error):
                 self.world.marks["damage found"] += 1
                 return
-            try:
-                found = rows(damaged, LOG)
-            except apsw.Error as error:
-                self.world.complain("4", f"a log that was verified cannot be read: {error}")
-                return
-        known = [row[6] for row in self.world.log[: len(found)]]
-        if [row[6] for row in found[: len(known)]] != known or any(
-            one[:6] != two[:6] for one, two in zip(found, self.world.log, strict=False)
-        ):
-            self.world.complain("4", "a bit turned over, other rows are read, and nothing is told")
+        if what := found.differs(written):
+            self.world.complain("4", f"a bit turned over, another {what} is read, and nothing is told")
         self.world.marks["damage without effect"] += 1
 
     async def _end_of(self, agent: Agent) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -18,6 +18,8 @@ from tests.simulation.wires import Connection
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LEAST_FRAME: Final = 80  # bytes
+
 
 class Outsiders:
     """They outlive the daemon's lives. `acknowledged` is how many versions of the config a 200 was given for."""
@@ -27,6 +29,7 @@ class Outsiders:
         self.acknowledged = 1
         self.followers = [self._follower(number) for number in range(world.plan.followers)]
         self._at_gate = -1  # the round that the market was asked for last
+        self._unsure = False  # whether a change that was asked for is made or not
 
     def _connect(self) -> Connection:
         if self.world.life is None or not hasattr(self.world.life, "listener"):
@@ -41,27 +44,58 @@ class Outsiders:
             babbles=0.01 if "client babbles" in faults else 0.0,
         )
         random = Random(f"client {self.world.plan.seed} {number}")
-        return Follower(self._connect, random, manners, self.world.complain, self.world.marks)
+        sizes = self.world.plan.sizes
+        on_their_way = sizes["FRAMES"] + (sizes["ROOM"] + 2 * sizes["MAX_UNSENT"]) // LEAST_FRAME + 8
+        reach = sizes["KEPT_FRAMES"] + on_their_way
+        return Follower(self._connect, random, manners, self.world.complain, self.world.marks, self._shown, reach)
+
+    def _shown(self) -> int:
+        return self.world.life.board.seq if self.world.life is not None else 0
 
     async def owner(self) -> None:
         """Makes the plan's changes, each until it is known to be in force."""
         for number, (index, patch) in enumerate(self.world.plan.changes):
+            self._unsure = False
             while self.acknowledged < number + 2:
                 await trio.sleep(0.5)
                 if self.world.life is not None and self.world.life.board.risk.version >= number + 2:
                     self.acknowledged = number + 2
-                elif self._is_settled(index):
+                elif self._is_settled(index) or self._hurries():
                     await self._patch(number + 2, patch)
 
     async def _patch(self, version: int, patch: dict[str, Any]) -> None:
         try:
-            status, answer, _ = await request(self._connect, "PATCH", "/agents/current/config", patch)
-        except (NoAnswer, OSError):
+            status, answer, _ = await request(self._connect, "PATCH", "/agents/current/config", patch, within=30.0)
+        except OSError:
+            return
+        except NoAnswer:
+            self._unsure = True
             return
         if status == 200:
             self.acknowledged = version
+        elif status == 409 and not self._unsure:
+            self.world.complain("35", f"PATCH {patch} was refused though nobody else changes anything: {answer}")
         elif status not in (409, 503):
             self.world.complain("47", f"PATCH {patch} was answered {status}: {answer}")
+        self._unsure |= status == 503 and answer["code"] in ("RESTARTING", "NOT_DURABLE")
+
+    def _hurries(self) -> bool:
+        """Does the owner want it now, when the disk takes nothing? It is refused and must leave nothing behind."""
+        life = self.world.life
+        if life is None or self.world.calm or "owner hurries" not in self.world.plan.faults:
+            return False
+        return life.board.outages.get("disk") is not None
+
+    @property
+    def hurried(self) -> bool:
+        """Did a change come through ahead of its round, after all? Then the run is another one from there on."""
+        cursor, came = 0, list[int]()
+        for _, _, _, kind, _, body, _ in self.world.log:
+            if kind == "round":
+                cursor = json.loads(body)["cursor"]
+            elif kind == "config":
+                came.append(cursor)
+        return any(at != index for at, (index, _) in zip(came[1:], self.world.plan.changes, strict=False))
 
     def _is_settled(self, index: int) -> bool:
         """Is the round before this one on the disk? A change that overtakes a round which is decided again would make

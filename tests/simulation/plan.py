@@ -16,7 +16,9 @@ from actors.broadcaster import board
 from actors.journal import actor as journal
 from actors.strategist import actor as strategist
 from protocol.settings import AgentConfig
+from server import bulkhead
 from server.door import stream
+from tests.simulation import wires
 from tests.world.market import PAIRS, eager_config
 
 # Each world has some of these, drawn by its seed. What each does: `Mischief._strike`.
@@ -28,7 +30,7 @@ FAULTS: Final = (
     "disk hangs",
     "checkpoint forgotten", "checkpoint garbled", "bit flips", "row rewritten",
     "market outage", "market hangs", "clock set back",
-    "client leaves", "client stalls", "client babbles", "poisoned round",
+    "client leaves", "client stalls", "client babbles", "owner hurries", "poisoned round",
 )  # fmt: skip
 SELDOM: Final = {"poisoned round": 0.4, "meltdown": 0.4}  # as often as the others
 SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
@@ -36,6 +38,8 @@ SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
     "PENDING_ROWS": (journal, (1, 8, 40, 2000)),
     "KEPT_FRAMES": (board, (1, 8, 50, 10_000)),
     "FRAMES": (stream, (1, 7, 500)),
+    "MAX_UNSENT": (bulkhead, (2**16, 2**9)),
+    "ROOM": (wires, (2**14, 2**8)),  # the simulator's own: of a socket
 }
 ROW_SIZES: Final = (3, 50, 2000)
 # What a death may lie in wait for: rows of these kinds, as they are announced.
@@ -90,7 +94,7 @@ def draw(seed: int) -> Plan:
         row_size=random.choice(ROW_SIZES),
         checkpoint_pages=random.choice((5, 30, 1000)),
         config=config,
-        changes=_changes(random, rounds, config),
+        changes=_changes(random, rounds),
         followers=random.choice((1, 1, 2)),
         ambush=frozenset(kind for kind in PREY if random.random() < 0.15),
         audited=random.random() < 0.3,
@@ -100,34 +104,40 @@ def draw(seed: int) -> Plan:
 def _config(random: Random) -> AgentConfig:
     config = eager_config(PAIRS[: random.choice((1, 2, 2, 3))])
     fill_at: Literal["quote", "next_open"] = "quote" if random.random() < 0.5 else "next_open"
+    paper = evolve(config.paper, fill_at=fill_at)
+    if random.random() < 0.2:  # so rich that a float would not hold its cash, and no pool is deep enough for it
+        paper = evolve(paper, initial_usdt=Decimal(900_000_000), impact="none")
     return evolve(
         config,
-        paper=evolve(config.paper, fill_at=fill_at),
+        paper=paper,
         risk=evolve(config.risk, max_consecutive_losses=random.choice((2, 4)), cooldown_hours=random.choice((5, 30))),
         strategy=evolve(config.strategy, fee_multiple=random.choice((Decimal("0.1"), Decimal(1)))),
     )
 
 
-def _changes(random: Random, rounds: int, config: AgentConfig) -> tuple[tuple[int, dict[str, Any]], ...]:
-    """At most one before a round, each other than what it finds."""
+def _changes(random: Random, rounds: int) -> tuple[tuple[int, dict[str, Any]], ...]:
+    """At most one before a round, each other than what it finds. Some owners harp on one thing."""
     at = sorted(random.sample(range(5, rounds), random.choice((0, 1, 3, 8))))
-    return tuple((index, _patch(random, number, config)) for number, index in enumerate(at))
+    patches = [_patches(random, number) for number in range(len(at))]
+    harped_on = random.choice((None, None, 0, 2, 5))
+    return tuple(
+        (index, random.choice(offered) if harped_on is None else offered[harped_on])
+        for index, offered in zip(at, patches, strict=True)
+    )
 
 
-def _patch(random: Random, number: int, config: AgentConfig) -> dict[str, Any]:
-    """Limits tightened and loosened, above all while a lock may hold; another strategy; another watchlist."""
+def _patches(random: Random, number: int) -> tuple[dict[str, Any], ...]:
+    """Limits tightened and loosened, above all while a lock may hold; another strategy; another evaluation."""
     unlike = number + random.randrange(5) * 10  # so that no patch finds the config as it wants it
-    return random.choice(
-        (
-            {"risk": {"daily_drawdown_pct": 2 + unlike / 100, "max_drawdown_pct": 5 + unlike / 100}},
-            {"risk": {"daily_drawdown_pct": 30 + unlike / 100, "max_drawdown_pct": 60 + unlike / 100}},
-            {"risk": {"max_consecutive_losses": 1 + number, "cooldown_hours": 1 + unlike}},
-            {"risk": {"max_consecutive_losses": 900 - unlike, "cooldown_hours": 2 + unlike}},
-            {"strategy": {"spec": {"name": f"another-{unlike}", "params": {"position_size_pct": 20 + unlike}}}},
-            {"quotes": {"max_age_seconds": 1000 + unlike}},
-            {"snapshot_minutes": 60 + unlike},
-            {"evaluation": {"trade_floor": 1 + number, "eval_window_days": 1}},
-        )
+    return (
+        {"risk": {"daily_drawdown_pct": 2 + unlike / 100, "max_drawdown_pct": 5 + unlike / 100}},
+        {"risk": {"daily_drawdown_pct": 30 + unlike / 100, "max_drawdown_pct": 60 + unlike / 100}},
+        {"risk": {"max_consecutive_losses": random.choice((1, 3)), "cooldown_hours": 1 + unlike}},
+        {"risk": {"max_consecutive_losses": 900 - unlike, "cooldown_hours": 2 + unlike}},
+        {"strategy": {"spec": {"name": f"another-{unlike}", "params": {"position_size_pct": 20 + unlike}}}},
+        {"quotes": {"max_age_seconds": 1000 + unlike}},
+        {"snapshot_minutes": 60 + unlike},
+        {"evaluation": {"trade_floor": 1 + number, "eval_window_days": 1}},
     )
 
 

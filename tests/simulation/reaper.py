@@ -58,7 +58,8 @@ class Reaper(trio.abc.Instrument):
 
     def kill(self, floor: str) -> bool:
         """Whoever of the floor waits for something dies now, where that can be given up."""
-        for task, (name, _) in list(self._tasks.items()):
+        working_first = sorted(self._tasks.items(), key=lambda item: item[1][1] != "working")
+        for task, (name, _) in working_first:
             if name == floor and task._abort_func is not None and self.may_kill(floor) and self._kill(task):
                 self.killed(floor)
                 return True

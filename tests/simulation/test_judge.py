@@ -24,15 +24,48 @@ import msgspec
 import pytest
 from attrs import evolve
 
+from actors.executor import book as books
+from actors.executor import live as lives
+from actors.executor.book import Book
+from actors.executor.live import Live
+from actors.executor.order_life import (
+    Denied,
+    Included,
+    KitDidNot,
+    KitSent,
+    Lapsed,
+    Ready,
+    Sighting,
+    Signature,
+    Usurped,
+    learn,
+)
+from actors.executor.snapshots import due, snapshot
+from actors.executor.swaps import intend
 from actors.messages import ChangeConfig, ConductRound
 from actors.risk_engine import moves
-from actors.risk_engine.rules import lifted_rows
+from actors.risk_engine.rules import assess
 from actors.risk_engine.state import RiskState
 from actors.risk_engine.state import evolve as evolve_risk
 from actors.strategist.actor import Strategist
 from protocol.codec import encode_row
-from protocol.events import EVENTS, ConfigAdopted, Genesis, JournalEntry, Marked, Row, RunStarted
-from protocol.market import Gap, Round
+from protocol.events import (
+    EVENTS,
+    ConfigAdopted,
+    Genesis,
+    Intended,
+    JournalEntry,
+    Leg,
+    Marked,
+    Purpose,
+    RoundSettled,
+    Row,
+    RunStarted,
+    Trade,
+)
+from protocol.market import Candle, Gap, Observation, Round, Tick
+from protocol.money import ZERO, Units, booked
+from protocol.orders import Order, Quote, Side, named
 from protocol.settings import AgentConfig
 from tests.actors.logs import contents
 from tests.actors.seeded import run_seeded
@@ -117,58 +150,160 @@ RARE: Final = {
 
 
 class Acts:
-    """Into LIVE and out of it, by the product's own rules; nothing arms them yet, so here they are called by hand."""
+    """Into LIVE and out of it, and live orders on the way, by the product's own pure rules. `live` is its live side."""
 
     def __init__(self) -> None:
-        self.state, self.at, self.rows = RiskState(), BEGINS, list[Row]()
+        self.state, self.live, self.paper = RiskState(), Live(), Book()
+        self.at, self.rows, self.rounds = BEGINS, list[Row](), 0
+        self.nonce = self.block = 0
         config = AgentConfig(("ETH/USDT",))
         self.take(Genesis(BEGINS, 2, "seed", {"kind": "none"}), ConfigAdopted(BEGINS, 1, config))
         self.take(RunStarted(BEGINS, 1, config.paper.initial_usdt))
+        self.take(JournalEntry(BEGINS, "jrn_started", "STARTED", (), "Started.", {}))
 
     def take(self, *rows: Row) -> None:
         self.rows += rows
         for row in rows:
             self.state = evolve_risk(self.state, row)
+            self.live = lives.evolve(self.live, row)
+            self.paper = books.evolve(self.paper, row)
 
-    def act(self, rule: Callable[..., Any], *args: Any, hours: int = 1, **how: Any) -> None:
-        self.at += hours * HOUR
-        found = rule(self.state, *args, self.at, **how)
+    def act(self, act: moves.Act) -> None:
+        found = moves.acted(self.state, act, self.at, flat=self.live.flat)
         assert isinstance(found, tuple), found
         self.take(*found)
 
-    def promote(self) -> None:
-        self.at += HOUR
-        found = moves.promote(self.state, self.at, Decimal(500), force=True)
-        assert isinstance(found, tuple), found
-        self.take(*found)
+    def promote(self, cash: int | None = None) -> None:
+        """With so much in the wallet, or with what the book says is there."""
+        amount = self.live.book.cash if cash is None else Decimal(cash)
+        units = self.live.units | {"USDT": Units.of(amount, 18), "gas": Units(10**18)}
+        before = self.live.book.equity
+        equity = booked(amount + before - self.live.book.cash)
+        self.act(moves.Promote(amount, equity, before, units, "The guard holds the key.", force=True))
 
-    def breach(self, equity: int) -> None:
-        self.at += HOUR
-        self.take(Marked(self.at, Decimal(equity), {}, "live"))
-        self.take(*moves.demote_on_breach(self.state, self.at))
+    def round(self, price: int, *, hours: int = 1, buys: int = 0) -> str:
+        """A round at this close; in it the strategy may wish to buy for so many USDT: the order, or nothing."""
+        self.at, self.rounds = self.at + hours * HOUR, self.rounds + 1
+        close, before = Decimal(price), self.state
+        candle = Candle(self.at, close, close, close, close, ZERO)
+        prices = {"ETH/USDT": close}
+        ref = self.intend("buy", buys, price) if buys else ""
+        self.take(Marked(self.at, self.paper.equity, prices))
+        if live := self.live.trading or bool(self.live.book.positions):
+            self.take(Marked(self.at, self.live.book.equity_at(prices), prices, "live"))
+        self.take(*assess(before, self.state, self.at))
+        if live:
+            self.take(*moves.demote_on_breach(self.state, self.at))
+        shown = self.live.book if self.live.trading else self.paper
+        if due(shown, self.at, self.state.settings.snapshot_minutes):
+            self.take(snapshot(self.state, shown, self.at))
+        pool = Observation("pool", close, self.at, Decimal(10**6))
+        self.take(RoundSettled(self.at, self.rounds, {"ETH/USDT": Tick(candle, pool, None)}))
+        return ref
+
+    def intend(self, side: Side, size: int, price: int) -> str:
+        """What is sold in these stories is sold to get out."""
+        buying, usdt = side == "buy", Decimal(size)
+        ref = named("ord", self.at, side, str(len(self.rows)))
+        qty = None if buying else self.live.book.positions["ETH/USDT"].qty
+        order = Order(ref, "ETH/USDT", side, usdt, qty, "it looked good", "live")
+        quote = Quote(
+            ref, self.at, usdt, "pool", Decimal(price), Decimal(price), ZERO, ZERO, Decimal(10**6), 60, Decimal("0.01"),
+            Decimal("0.01"), Decimal(1000),
+        )  # fmt: skip
+        purpose: Purpose = "entry" if buying else "flatten"
+        found = intend(order, quote, self.live, self.state.settings, DECIMALS, purpose, self.at, self.at)
+        assert isinstance(found, Intended), found
+        self.take(found)
+        return ref
+
+    def way_out(self, price: int) -> str:
+        return self.intend("sell", round(price * self.live.book.positions["ETH/USDT"].qty), price)
+
+    def learn(self, seen: Sighting) -> None:
+        rows = learn(self.live, seen, self.state.settings, DECIMALS, self.at)
+        assert rows, seen
+        self.take(*rows)
+        self.take(*(row for trade in rows if isinstance(trade, Trade) for row in moves.proven(self.state, trade)))
+
+    def sign(self, ref: str, leg: Leg = "swap", gas_price: int = 10**9) -> str:
+        hash = f"0x{len(self.rows):064x}"
+        self.learn(Signature(ref, leg, self.nonce, hash, "0x00", gas_price))
+        return hash
+
+    def mine(self, ref: str, hash: str, leg: Leg = "swap", *, succeeded: bool = True) -> None:
+        """The swap brings a thousandth more than it must."""
+        intended = self.live.orders[ref].intended
+        moved = leg == "swap" and succeeded
+        spent, received = (intended.spend, intended.min_received * 1001 // 1000) if moved else (0, 0)
+        self.block, self.nonce = self.block + 20, self.nonce + 1
+        self.learn(Included(ref, leg, hash, self.block, succeeded, spent, received, 21 * 10**13, Decimal("0.12")))
+
+    def buy(self, price: int, size: int) -> None:
+        """An approval, a swap, and one that replaces it."""
+        ref = self.round(price, buys=size)
+        self.mine(ref, self.sign(ref, "approval"), "approval")
+        self.sign(ref)
+        self.mine(ref, self.sign(ref, gas_price=2 * 10**9))
+
+    def sell(self, price: int) -> None:
+        ref = self.way_out(price)
+        self.mine(ref, self.sign(ref))
+
+
+DECIMALS: Final = {"USDT": 18, "ETH": 18}
+KILLED: Final = "2026-03-09T00:00:00.000Z"
 
 
 @cache
 def acts() -> tuple[LoggedRow, ...]:
-    """Every way into LIVE and out of it."""
+    """Every way into LIVE and out of it, and every way in which a live order ends."""
     life = Acts()
-    life.promote()
-    life.breach(459)
-    life.act(lifted_rows, "its time has passed", hours=7)
-    life.promote()
-    life.breach(300)
+    life.promote(500)
+    life.buy(2000, 400)
+    life.round(2040)
+    life.round(1780)  # daily
     assert life.state.lock is not None
-    life.act(moves.reapprove, life.state.lock.demotion, "it was the market")
+    assert life.state.lock.until is not None
+    life.learn(Denied(life.way_out(1780), "daily_gas", "the day's gas is spent", "2", "1"))
+    reverted = life.way_out(1780)
+    life.mine(reverted, life.sign(reverted), succeeded=False)
+    life.sell(1780)
+    assert life.live.flat
+    life.round(1780, hours=12)
+    assert life.state.lock is None
+    life.promote(1200)
+    life.buy(2000, 1000)
+    life.round(1550)  # max
+    assert life.state.lock is not None
+    assert life.state.lock.until is None
+    life.sell(1550)
+    life.round(1550, hours=24)
+    life.act(moves.Reapprove(life.state.lock.demotion, "it was the market"))
     life.promote()
-    life.act(moves.kill)
+    life.learn(Lapsed(life.round(1500, buys=200), 2 * 10**9))
+    in_kit = life.round(1500, buys=200)
+    life.learn(Ready(in_kit, life.nonce, dict(life.live.units)))
+    life.learn(KitSent(in_kit, life.nonce, "0xabc"))
+    life.mine(in_kit, "0xabc")
+    life.act(moves.Killed(KILLED, "by hand"))
+    life.act(moves.Restored(KILLED))
+    life.act(moves.Demote("sell what is left"))
+    kept = life.way_out(1500)
+    life.learn(Ready(kept, life.nonce, dict(life.live.units)))
+    life.learn(KitDidNot(kept, "it found no route"))
+    life.sell(1500)
     life.promote()
-    life.act(moves.demote_by_hand, "enough")
-    bodies, seq = list[tuple[str | None, dict[str, Any]]](), 0
+    usurped = life.round(1500, buys=200)
+    life.sign(usurped)
+    life.learn(Usurped(usurped, life.nonce))
+    life.act(moves.Demote("enough"))
+    life.round(1500)
+    bodies, seq = list[dict[str, Any]](), 0
     for row in life.rows:
         seq += isinstance(row, EVENTS)
-        body = _decode(encode_row(row, seq if isinstance(row, EVENTS) else None))
-        bodies.append((row.type if isinstance(row, JournalEntry) else None, body))
-    return tuple(sealed([body for _, body in bodies]))
+        bodies.append(_decode(encode_row(row, seq if isinstance(row, EVENTS) else None)))
+    return tuple(sealed(bodies))
 
 
 def base(name: str) -> tuple[LoggedRow, ...]:
@@ -380,7 +515,7 @@ def unlocked(label: str, **says: Any) -> Edit:
         tick = settled["ticks"][veto["data"]["pair"]]
         pool, reference, size = tick["executable"], tick["reference"], veto["data"]["size"]
         order = {"ref": veto["data"]["order_ref"], "pair": veto["data"]["pair"], "side": "buy", "size_usdt": size,
-                 "qty": None, "reason": "it was bold"}  # fmt: skip
+                 "qty": None, "reason": "it was bold", "phase": "paper"}  # fmt: skip
         impact = (size / pool["depth_usdt"]).quantize(Decimal("1e-8"))
         seen = datetime.fromisoformat(veto["ts"]) - datetime.fromisoformat(pool["observed_at"])
         quote = {
@@ -416,6 +551,7 @@ def a_status_change(log: Log, start: str, end: str, trigger: str) -> None:
     log.bodies[3:3] = [entry, event]
 
 
+LIFTED: Final = ("lock_lifted", "STATUS_CHANGE", "status_change")
 TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("3", "quote", gone("round", 30)),
     ("3", "quote", gone("run_started", version=2)),
@@ -440,6 +576,20 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("12", "live", gone("demotion")),
     ("12", "live", gone("RISK_BREACH")),
     ("12", "live", gone("PROMOTION")),
+    ("3", "live", gone("submitted")),
+    ("12", "live", gone("SUBMITTED")),
+    ("12", "live", gone("CONFIRMED")),
+    ("12", "live", gone("EXECUTED")),
+    ("12", "live", gone("TWAK_BLOCK")),
+    ("12", "live", gone("FAILED")),
+    ("12", "live", changed("SUBMITTED", "data.nonce", 7)),
+    ("12", "live", changed("CONFIRMED", "data.block", 7)),
+    ("12", "live", changed("twak_block", "size", more)),
+    ("12", "live", gone("live_opened")),
+    ("12", "live", gone("promotion", 1)),
+    ("12", "live", gone("promotion", 3)),
+    ("12", "live", changed("promotion", "tx_hash", "0xother", nth=1)),
+    ("12", "live", changed("promotion", "journal_ref", "jrn_other", nth=1)),
     ("13", "live", changed("status_change", "from", "ELIGIBLE")),
     ("13", "quote", lambda log: a_status_change(log, "ELIGIBLE", "PAPER", "criterion_lost")),
     ("14", "quote", lambda log: a_status_change(log, "PAPER", "ELIGIBLE", "criteria_met")),
@@ -449,14 +599,19 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("14", "live", gone("KILL")),
     ("14", "live", gone("lock_lifted")),
     ("17", "quote", first_trade_live),
+    ("17", "live", changed("intended", "purpose", "flatten")),
+    ("17", "live", both(gone("frozen"), gone("flattening", 2))),
+    ("18", "live", gone("intended")),
+    ("18", "live", twice("given_up")),
+    ("18", "live", changed("intended", "order.side", "sell")),
     ("18", "open", gone("placed")),
     ("18", "quote", gone("EXECUTED")),
     ("18", "quote", revived),
     ("19", "live", changed("demotion", "locked_until", later)),
     ("19", "live", changed("demotion", "locked_until", None)),
-    ("19", "live", both(gone("lock_lifted"), gone("STATUS_CHANGE", 2), gone("status_change", 2))),
+    ("19", "live", both(*(gone(label, 2 * (label != "lock_lifted")) for label in LIFTED))),
     ("19", "live", changed("demotion", "locked_until", "2026-03-03T00:00:00.000Z", nth=1)),
-    ("20", "live", both(gone("lock_lifted", 1), gone("STATUS_CHANGE", 5), gone("status_change", 5))),
+    ("20", "live", both(*(gone(label, 1 + 4 * (label != "lock_lifted")) for label in LIFTED))),
     ("20", "live", changed("lock_lifted", "demotion", "jrn_another", nth=1)),
     ("20", "live", changed("status_change", "reason", "time has passed", nth=5)),
     ("21", "quote", gone("RISK_BREACH", rule="daily_drawdown")),
@@ -466,6 +621,10 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("21", "quote", changed("RISK_BREACH", "data.breach", "max", rule="daily_drawdown")),
     ("21", "quote", config("risk.daily_drawdown_pct", Decimal("2.9"))),
     ("21", "quote", config("risk.max_drawdown_pct", Decimal("9"))),
+    ("21", "live", gone("flattening")),
+    ("21", "live", gone("frozen")),
+    ("21", "live", both(*(gone(label) for label in ("RISK_BREACH", "DEMOTION", "STATUS_CHANGE", "demotion")))),
+    ("21", "live", config("risk.daily_drawdown_pct", 15)),
     ("22", "open", unlocked("RISK_VETO", rule="daily_drawdown")),
     ("22", "open", unlocked("RISK_VETO", rule="max_drawdown")),
     ("22", "open", unlocked("RISK_VETO", rule="streak_limit")),
@@ -478,6 +637,31 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("22", "quote", config("risk.cooldown_hours", 30, nth=1)),
     ("23", "quote", changed("run_failed", "until", later)),
     ("23", "quote", changed("RISK_BREACH", "data.until", later)),
+    ("26", "live", both(gone("SUBMITTED"), gone("submitted"))),
+    ("26", "live", changed("trade", "tx_hash", "0xother")),
+    ("27", "live", changed("submitted", "nonce", 9, nth=2)),
+    ("27", "live", changed("submitted", "nonce", 0, nth=3)),
+    ("27", "live", changed("submitted", "gas_price", "1099999999", nth=2)),
+    ("27", "live", changed("submitted", "hash", lambda _: "0xabc", nth=3)),
+    ("28", "live", changed("given_up", "code", "lapsed", code="reverted")),
+    ("28", "live", changed("given_up", "code", "reverted", code="lapsed")),
+    ("28", "live", changed("given_up", "code", "not_sent", code="usurped")),
+    ("31", "live", twice("handed_over")),
+    ("32", "live", gone("frozen", 1)),
+    ("33", "live", changed("mined", "received", lambda old: str(int(old) // 2), leg="swap")),
+    ("33", "live", changed("mined", "spent", lambda old: str(int(old) + 1), leg="swap")),
+    ("34", "live", changed("live_opened", "cash", more)),
+    ("34", "live", changed("live_opened", "before", more, nth=1)),
+    ("34", "live", changed("live_opened", "equity", more)),
+    ("34", "live", changed("intended", "spend", "1", nth=1)),
+    ("34", "live", changed("intended", "to_token", "CAKE")),
+    ("34", "live", changed("mark", "equity", more, phase="live")),
+    ("34", "live", changed("mark", "prices.ETH/USDT", more, phase="live")),
+    ("34", "live", both(changed("trade", "size", more), changed("EXECUTED", "data.size", more))),
+    ("34", "live", both(changed("trade", "fees", more), changed("EXECUTED", "data.fees", more))),
+    ("34", "live", both(changed("trade", "price", more), changed("EXECUTED", "data.price", more))),
+    ("34", "live", changed("mined", "gas", lambda old: old * 2, leg="swap")),
+    ("34", "live", changed("mined", "received", "5", leg="approval")),
     ("34", "quote", changed("mark", "equity", more, nth=40)),
     ("34", "quote", changed("mark", "prices.BTC/USDT", more, nth=40)),
     ("34", "quote", both(changed("trade", "size", more), changed("EXECUTED", "data.size", more))),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from actors.messages import Append, Committed, ConductRound, Flush, OutageChanged, SaveCheckpoint, Settle
+from actors.messages import Append, Committed, ConductRound, Flush, OutageChanged, Settle
 from actors.turn import Turn
-from protocol.events import Trade
+from protocol.errors import Refusal
 
 if TYPE_CHECKING:
     from tests.simulation.process import Life
@@ -35,7 +35,7 @@ class Witness:
         self._world, self._life = world, life
         self._read: dict[tuple[str, int], Any] = {}
         self._incarnation = 0  # of the Journal
-        self._turn, self._drafted, self._traded = Turn(), 0, False
+        self._turn, self._drafted = Turn(), 0
         self._accepted = 0  # rows that have their places
         self._flushing = 0  # of them, when a flush was begun
         self._shown: Shown | None = None
@@ -44,6 +44,11 @@ class Witness:
 
     def has_read(self, floor: str, message: Any) -> bool:
         return (floor, id(message)) in self._read
+
+    @property
+    def at_risk(self) -> bool:
+        """Is there a turn that the Journal has accepted and the disk does not have?"""
+        return self._accepted > self._world.row_on_disk()
 
     def opened(self, floor: str) -> None:
         if floor == "Journal":
@@ -58,12 +63,11 @@ class Witness:
         self._world.mischief.sending(floor, message)
 
     def sent(self, floor: str, message: Any) -> None:
+        self._world.mischief.sent(floor, message)
         match message:
             case Committed():
                 for row in message.rows:
                     self._world.mischief.smells(row.kind, row.type)
-            case SaveCheckpoint() if self._traded:
-                self._world.mischief.sent_checkpoint()
             case OutageChanged("disk", None):
                 self._check_end_of_outage()
                 self._shown = None
@@ -86,13 +90,14 @@ class Witness:
         match message:
             case Append() | Settle() if answer is None:
                 if message.turn is not self._turn:
-                    self._turn, self._drafted, self._traded = message.turn, 0, False
-                self._traded |= any(isinstance(row, Trade) for row in message.rows)
+                    self._turn, self._drafted = message.turn, 0
                 self._drafted += len(message.rows)
                 if isinstance(message, Settle):
                     self._accepted, self._drafted = self._accepted + self._drafted, 0
             case Flush() if answer is None and (kept := self._world.row_on_disk()) < self._flushing:
                 self._world.complain("2", f"row {self._flushing} was accepted and flushed, the disk keeps {kept}")
+            case ConductRound() if isinstance(answer, Refusal):
+                self._world.marks["round out of order"] += 1
             case ConductRound() if answer is None and self._shown is not None and not self.crowded:
                 if self._shown is self._shown_at_first:
                     self._world.complain("6", "a round was decided while the disk was known to take nothing")

@@ -56,6 +56,7 @@ class World:
         seed = self.plan.seed
         self.random = Random(f"world {seed}")
         self.calm = not self.disturbed  # nothing goes wrong any more
+        self._everybody: trio.CancelScope | None = None
         self.life: Life | None = None
         self.durable_seq = 0  # as far as it was looked at
         self.latency = self.plan.latency if self.disturbed else 0.0  # at most, of a blocking call
@@ -86,6 +87,7 @@ class World:
         trio.lowlevel.add_instrument(self.reaper)
         try:
             async with trio.open_nursery() as nursery:
+                self._everybody = nursery.cancel_scope
                 for follower in self.outsiders.followers:
                     nursery.start_soon(follower.run)
                 nursery.start_soon(self.outsiders.owner)
@@ -113,6 +115,12 @@ class World:
     def complain(self, statement: str, text: str) -> None:
         if len(self.violations) < MANY:
             self.violations.append(Violation(statement, text))
+
+    def give_up(self, why: str) -> None:
+        """Called from outside of it, in the midst of anything."""
+        self.complain("simulator", why)
+        if self._everybody is not None:
+            self._everybody.cancel()
 
     async def _life(self) -> bool:
         """One process; whether the world is done with it."""

@@ -3,8 +3,9 @@
 It imports nothing of the product and shares none of its folds. What it can complain of, by the statements of
 reliability.md: 1 places and `seq`, 3 whole turns, 4 the hash chain and the index columns, 9 time, 12 entry before
 event, and echoes, 13 the status from one change to the next, 14 moves and their causes, 17 live orders, 18 orders and
-their ends, 19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 34
-the ledger, 35 rounds that killed. And by names of ours: "evaluation" eligibility, "fill" price and size of a fill,
+their ends, 19 and 20 the locks of promotion, 21 what a mark leads to, 22 locks and their numbers, 23 the UTC day, 26 to
+28 what is signed, mined and given up, 31 doubt, 32 what is frozen, 33 the bound of a swap, 34 the ledgers, 35 rounds
+that killed. And by names of ours: "evaluation" eligibility, "fill" price and size of a fill,
 "fold" repeats that are counted, "gap" holes in the market, "genesis" the first rows, "id" entries, "life" starts and
 stops, "outcome" one outcome a decision, "quote" evidence, "round" rounds and their cursor, "snapshot" when and what,
 "version" configs, "veto" why, "wire" fields, "shape" what cannot be read as any of these.
@@ -19,6 +20,7 @@ from tests.simulation.judge.chain import Chain
 from tests.simulation.judge.config import Config
 from tests.simulation.judge.known import Known
 from tests.simulation.judge.lifecycle import OF_THE_STATUS, Lifecycle
+from tests.simulation.judge.orders import Orders
 from tests.simulation.judge.report import Line, LoggedRow, Report, Violation
 from tests.simulation.judge.risk import Gauge, Run
 from tests.simulation.judge.rounds import Rounds, check_run
@@ -37,6 +39,7 @@ class Judge:
         self._turns = Turns(self._report)
         self._rounds = Rounds(self._known)
         self._lifecycle = Lifecycle(self._known)
+        self._orders = Orders(self._known)
 
     @property
     def violations(self) -> list[Violation]:
@@ -70,6 +73,7 @@ class Judge:
         if self._known.owed and turn.cause != "note":
             self._report.say("35", first.row, f"a round was passed over, {self._known.owed} of its deaths are not told")
             self._known.owed = 0
+        self._orders.follow(turn)
         match turn.cause:
             case "note":
                 self._note(first)
@@ -83,7 +87,6 @@ class Judge:
             if line.kind in OF_THE_STATUS or line.type in OF_THE_STATUS:
                 self._lifecycle.follow(turn)
                 break
-        self._live(turn)
 
     def _note(self, line: Line) -> None:
         """What a process says of its own life."""
@@ -124,10 +127,3 @@ class Judge:
         known.config = config
         known.run, known.gauge.risk_peak = Run(config.version, began.ts), known.gauge.equity
         check_run(known, began)
-
-    def _live(self, turn: Turn) -> None:
-        """No live order outside LIVE, but to leave a position."""
-        for line in turn.lines:
-            if line.kind == "trade" and line.body["phase"] == "live" and line.body["side"] == "buy":
-                held = self._known.status == "LIVE"
-                self._report.must(held, "17", line.row, f"a live order, the status is {self._known.status}")

@@ -18,13 +18,14 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
     "risk_veto": frozenset({"rule", "reason", "order_ref", "pair", "side", "size", "journal_ref"}),
     "status_change": frozenset({"from", "to", "reason"}),
     "quote_rejected": frozenset({"pair", "reason", "detail", "code", "order_ref", "measured", "limit"}),
-    "twak_block": frozenset({"rule", "reason", "order_ref"}),
+    "twak_block": frozenset({"rule", "reason", "order_ref", "pair", "side", "size", "journal_ref"}),
     "promotion": frozenset({"tx_hash", "journal_ref"}),
     "demotion": frozenset({"rule", "breach", "locked_until", "journal_ref"}),
 }  # fmt: skip
 FACTS: Final = frozenset(
-    {"genesis", "config", "round", "mark", "placed", "decided", "run_started", "run_failed", "lock_lifted"}
-)
+    {"genesis", "config", "round", "mark", "placed", "decided", "run_started", "run_failed", "lock_lifted",
+     "live_opened", "intended", "submitted", "handed_over", "mined", "given_up", "frozen", "flattening"}
+)  # fmt: skip
 ENTRY_TYPES: Final = frozenset(
     {"EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
      "RESTORE", "CONFIG_CHANGE", "SUBMITTED", "CONFIRMED", "FAILED", "STARTED", "STOPPED", "ACTOR_RESTARTED"}

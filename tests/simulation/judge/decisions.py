@@ -13,6 +13,7 @@ from tests.simulation.judge.quotes import CODES, Quoted, Rejected, evidence, fil
 from tests.simulation.judge.repeats import BEFORE_THE_QUOTE, Repeats, source
 from tests.simulation.judge.report import Line, Plain, Report, millis
 from tests.simulation.judge.risk import LOCKS, shown
+from tests.simulation.judge.wishes import Wishes, of_the_live_book
 
 NO_QUOTE: Final = frozenset(CODES.values())
 BY_THE_EXECUTOR: Final = frozenset({"dust", "QUOTE_MISMATCH"})
@@ -25,6 +26,7 @@ class Decisions:
         self._known = known
         self._report: Report = known.report
         self._repeats = Repeats(known.report)
+        self._wishes = Wishes(known)
         self._orders: dict[str, str] = {}  # by ref: "waiting", "filled", "refused"
         self._round: Round
         self._place = (0, "")  # how far the round's order of decisions has come
@@ -32,10 +34,13 @@ class Decisions:
     def follow(self, round: Round, rows: Rows) -> Line | None:
         """Read a round's rows up to its mark, and answer that. Opens come first, then the closes in name order."""
         self._round, self._place = round, (0, "")
+        self._wishes.begin()
         gaps = list[Plain]()
         while (line := rows.take()) is not None and line.kind != "mark":
             if line.type == "SKIPPED" and "gap" in line.tags:
                 gaps.append(line.data)
+            elif of_the_live_book(line):
+                self._wishes.follow(line, rows)
             elif line.type == "SKIPPED" and "repeats" in line.tags:
                 self._repeats.summed(line)
             else:
@@ -131,6 +136,7 @@ class Decisions:
             tells, "12", entry.row, f"tags {entry.tags} and fees {data['swap_fee']} + {data['gas']} of a {side}"
         )
         if body["phase"] == "live":
+            report.say("round", trade.row, "a live trade in a round")
             return
         waiting = self._waited(pair, ref, trade)
         late = waiting is None and "filled_at" in body
@@ -214,6 +220,7 @@ class Decisions:
         self._believed(pair, side, quote, line)
         size, held = self._size(pair, side), self._known.ledger.positions.get(pair)
         report.must(units(order["size_usdt"]) == size, "fill", line.row, f"it should be for {size} units")
+        report.must(order["phase"] == "paper", "fill", line.row, "an order of the live book waits in the paper book")
         own = quote["order_ref"] == ref and quote["size_usdt"] == order["size_usdt"]
         report.must(own and millis(quote["verified_at"]) == line.ts, "quote", line.row, "its quote is another order's")
         whole = order["qty"] is None if held is None else order["qty"] is not None and units(order["qty"]) == held.qty
@@ -362,6 +369,7 @@ class Decisions:
 
     def _at_mark(self, mark: Line) -> None:
         self._repeats.overdue(mark)
+        self._wishes.end(mark)
         for pair, waiting in self._known.ledger.waiting.items():
             if pair in self._round.ticks and waiting.verified_at < mark.ts:
                 self._report.say("18", mark.row, f"the order of row {waiting.row} waits beyond the next open of {pair}")

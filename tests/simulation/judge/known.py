@@ -13,6 +13,17 @@ from tests.simulation.judge.risk import Block, Gauge, Objection, Run, in_force, 
 
 
 @dataclass(slots=True)
+class Live:
+    """The live book, and whether all of it is to be sold, or nothing may be begun."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    gauge: Gauge = field(default_factory=Gauge)
+    opened: bool = False
+    flattening: bool = False
+    frozen: bool = False
+
+
+@dataclass(slots=True)
 class Known:
     """`blocked` is since the last run that failed; `locked` says whether a demotion's lock holds."""
 
@@ -20,6 +31,7 @@ class Known:
     config: Config | None = None
     ledger: Ledger = field(default_factory=Ledger)
     gauge: Gauge = field(default_factory=Gauge)
+    live: Live = field(default_factory=Live)
     run: Run = field(default_factory=lambda: Run(0, 0))
     blocked: Block | None = None
     status: str = "PAPER"
@@ -30,7 +42,7 @@ class Known:
     deaths: int = 0  # of actors in this process, as told since a round was settled
     owed: int = 0  # so many more must be told right after a round that was passed over for them
     marked_at: int = -1  # when a round was settled last, for the midnights between
-    snapshot_at: int | None = None
+    snapshots_at: dict[str, int] = field(default_factory=dict)  # the last one of each book
 
     @property
     def settings(self) -> Config:

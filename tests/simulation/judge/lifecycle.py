@@ -27,8 +27,9 @@ CAUSES: Final[dict[str, str]] = {
 }  # fmt: skip
 ECHOED: Final = {"promotion": "LIVE", "demotion": "DEMOTED"}
 OF_THE_STATUS: Final = frozenset(
-    {"STATUS_CHANGE", "status_change", "promotion", "demotion", "lock_lifted", "PROMOTION", "DEMOTION", "KILL"}
-)
+    {"STATUS_CHANGE", "status_change", "promotion", "demotion", "lock_lifted", "PROMOTION", "DEMOTION", "KILL",
+     "frozen", "flattening"}
+)  # fmt: skip
 
 
 class Lifecycle:
@@ -127,6 +128,7 @@ class Lifecycle:
             change = turn.only("status_change")
             acted = change is not None and demotion in change.body["reason"]
             self._report.must(acted, "20", line.row, "a max-drawdown lock is lifted by no act that names its demotion")
+            self._known.live.gauge.risk_peak = self._known.live.gauge.equity
         else:
             self._report.must(
                 line.ts >= until, "19", line.row, f"the lock of {demotion} ends {until - line.ts} ms later"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,10 +27,12 @@ class Told:
 
 
 class Repeats:
-    """Counts them, pair by pair."""
+    """Counts them, pair by pair, for one book: `tagged` are the tags that its entries have besides."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, source: Callable[[str], str] = source, tagged: tuple[str, ...] = ()) -> None:
         self._report = report
+        self._source = source
+        self._tagged = tagged
         self._last: dict[str, Told] = {}
 
     def told(self, pair: str, side: str, code: str, line: Line, *, must_fold: bool) -> None:
@@ -58,7 +61,7 @@ class Repeats:
         counted = (last.side, last.code, len(last.hidden), wire(last.hidden[0]), wire(last.hidden[-1]))
         says = (data["side"], data["code"], data["count"], data["first"], data["last"])
         self._report.must(says == counted, "fold", entry.row, f"tells {says}, counted were {counted}")
-        due = [source(last.code), "repeats", data["pair"]]
+        due = [self._source(last.code), "repeats", data["pair"], *self._tagged]
         self._report.must(entry.tags == due, "fold", entry.row, f"tagged {entry.tags}")
         last.hidden.clear()
 

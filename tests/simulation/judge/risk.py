@@ -89,6 +89,13 @@ class Gauge:
         self.breach = Block(next_midnight(ts), shown(fallen(self.opening, equity)), config.daily_drawdown)
         return True
 
+    def moved(self, was: int, equity: int) -> Gauge:
+        """The book, worth what it `was` by then, with more or less in it since, which is neither a gain nor a loss:
+        it has fallen by the same fraction."""
+        tops = (max(self.peak, was), max(self.risk_peak, was), self.opening)
+        peak, risk_peak, opening = (divided(top * equity, was) if was > 0 else equity for top in tops)
+        return Gauge(equity, peak, risk_peak, self.day, opening, self.breach, self.streak, self.cooldown)
+
     def _cool(self, ts: int) -> None:
         if self.cooldown is not None and ts >= self.cooldown.until:
             self.streak, self.cooldown = 0, None

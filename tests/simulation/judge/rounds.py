@@ -9,7 +9,6 @@ from typing import Any
 
 from tests.simulation.judge.decisions import Decisions, check_gaps
 from tests.simulation.judge.known import Known, Round, Rows
-from tests.simulation.judge.lifecycle import OF_THE_STATUS
 from tests.simulation.judge.money import UNITS, text, units
 from tests.simulation.judge.report import DAY, Line, Plain, millis, next_midnight
 from tests.simulation.judge.risk import Block, Run, fallen, reached, shown
@@ -21,7 +20,7 @@ STATEMENTS = {
     "status_change": "evaluation", "snapshot": "snapshot",
 }  # fmt: skip
 DEADLY = 3  # so many deaths, and a round is passed over
-LIVE = OF_THE_STATUS - {"STATUS_CHANGE", "status_change"}
+OF_A_DEMOTION = frozenset({"DEMOTION", "demotion", "flattening", "lock_lifted"})
 
 
 class Rounds:
@@ -99,6 +98,9 @@ class Rounds:
         mark = self._decisions.follow(round, rows)
         if mark is not None and mark.body["phase"] == "paper":
             self._marked(round, mark, rows.rest[:-1])
+            for other in rows.rest:
+                at_closes = other.kind != "mark" or other.body["prices"] == round.closes
+                self._report.must(at_closes, "34", other.row, "marked at other prices than the round's closes")
         else:
             self._report.say("round", settled.row, "its first mark is not of the paper book")
 
@@ -134,15 +136,27 @@ class Rounds:
         earned = run.earned(gauge, config, mark.ts)
         if known.status == ("PAPER" if earned else "ELIGIBLE"):
             expected.append("status_change")
-        if known.snapshot_at is None or mark.ts >= known.snapshot_at + config.snapshot_every:
+        phase = "live" if self._status_after(rest) == "LIVE" else "paper"
+        last = known.snapshots_at.get(phase)
+        if last is None or mark.ts >= last + config.snapshot_every:
             expected.append("snapshot")
         self._led_to(expected, rest, mark)
+
+    def _status_after(self, rest: list[Line]) -> str:
+        """What the status is when a snapshot is taken."""
+        changes = [line.body["to"] for line in rest if line.kind == "status_change"]
+        return changes[-1] if changes else self._known.status
 
     def _led_to(self, expected: list[str], rest: list[Line], mark: Line) -> None:
         """The rows after a mark against what it should lead to."""
         found = []
-        for line in rest:
+        status = self._known.status
+        for number, line in enumerate(rest):
             label = line.type or line.kind
+            if line.kind == "status_change":
+                status = line.body["to"]
+            if self._of_live(rest, number):
+                continue
             if label == "RISK_BREACH":
                 label += f" {line.data['rule']}"
                 self._breach(line, line.data)
@@ -151,10 +165,10 @@ class Rounds:
             elif label == "run_started":
                 check_run(self._known, line)
             elif label == "snapshot":
-                self._snapshot(line)
+                self._snapshot(line, status)
             if label != "STATUS_CHANGE":  # the lifecycle holds it to its event
                 found.append(label)
-        if found == expected or any(line.kind in LIVE or line.type in LIVE for line in rest):
+        if found == expected:
             return
         for label in Counter(expected) - Counter(found):
             self._report.say(STATEMENTS[label], mark.row, f"this mark should have led to {label}")
@@ -162,6 +176,21 @@ class Rounds:
             self._report.say(STATEMENTS.get(label, "round"), mark.row, f"this mark led to {label}, and should not have")
         if sorted(found) == sorted(expected):
             self._report.say("12", mark.row, f"this mark led to {found}, in another order")
+
+    def _of_live(self, rest: list[Line], number: int) -> bool:
+        """The live book's mark and what it led to, or a lock that ran out: for others to judge."""
+        line, after = rest[number], {other.type or other.kind for other in rest[number + 1 :]}
+        match line.type or line.kind:
+            case "mark":
+                return bool(line.body["phase"] == "live")
+            case "RISK_BREACH":
+                return bool(after & {"DEMOTION", "demotion"}) and "RISK_BREACH" not in after
+            case "STATUS_CHANGE":
+                return "DEMOTED" in (line.data["from"], line.data["to"])
+            case "status_change":
+                return "DEMOTED" in (line.body["from"], line.body["to"])
+            case label:
+                return label in OF_A_DEMOTION
 
     def _breach(self, line: Line, says: Plain) -> None:
         """The numbers and the end of a lock, as they are told when it begins."""
@@ -183,14 +212,14 @@ class Rounds:
             right = told == (block.measured, block.limit)
             self._report.must(right, "22", line.row, f"measured and limit are {told}, counted was {block}")
 
-    def _snapshot(self, line: Line) -> None:
+    def _snapshot(self, line: Line, status: str) -> None:
         known, body = self._known, line.body
-        gauge = known.gauge
-        known.snapshot_at = line.ts
-        if body["phase"] != ("live" if known.status == "LIVE" else "paper"):
-            self._report.say("snapshot", line.row, f"of the {body['phase']} book, the status is {known.status}")
-        if body["phase"] == "live":
-            return
+        phase = "live" if status == "LIVE" else "paper"
+        gauge = known.live.gauge if phase == "live" else known.gauge
+        known.snapshots_at[phase] = line.ts
+        self._report.must(
+            body["phase"] == phase, "snapshot", line.row, f"of the {body['phase']} book, the status is {status}"
+        )
         counted = (
             Fraction(gauge.equity, UNITS), shown(fallen(gauge.peak, gauge.equity)),
             shown(gauge.budget_used(known.settings)),

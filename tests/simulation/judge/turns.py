@@ -8,12 +8,13 @@ from typing import Final
 from tests.simulation.judge.report import Line, Report
 
 NOTES: Final = frozenset({"STARTED", "STOPPED", "ACTOR_RESTARTED"})  # the life of the process: a turn each
+FIRST: Final = NOTES | {"CONFIG_CHANGE", "PROMOTION", "KILL", "RESTORE", "SUBMITTED", "CONFIRMED", "TWAK_BLOCK"}
 
 
 @dataclass(slots=True)
 class Turn:
-    """Rows of one cause, in their order. `cause` is "round", "config", "note" or "act" (into or out of LIVE); nothing
-    where the turn has no end."""
+    """Rows of one cause, in their order. `cause` is "round", "config", "note", "act" (a person's, or the news of one)
+    or "order" (something was seen of a live one); nothing where the turn has no end."""
 
     lines: list[Line] = field(default_factory=list)
     cause: str = ""
@@ -59,7 +60,7 @@ class Turns:
 
     def _begins(self, line: Line) -> bool:
         """Rows that only ever begin a turn. A version is told before it is adopted, but for the first."""
-        return line.type in NOTES or line.type == "CONFIG_CHANGE" or line.kind == "genesis"
+        return line.type in FIRST or line.kind == "genesis"
 
     def _ended(self, line: Line) -> str:
         """What caused the turn that this row ends; nothing where it goes on."""
@@ -72,12 +73,26 @@ class Turns:
                 return "config"
             case "journal_entry" if line.type in NOTES:
                 return "note"
+            case "journal_entry" if line.type == "RESTORE":
+                return "act"
             case "mark":
                 self._paper |= line.body["phase"] == "paper"
             case "status_change" if not (self._config or self._paper):
+                return "" if line.body["from"] == "LIVE" else "act"  # what becomes of the holdings is told behind it
+            case "flattening" if not self._paper:
                 return "act"
             case "promotion" if len(self._open) == 1 and line.body["tx_hash"] is not None:
-                return "act"
-            case "trade" if line.body["phase"] == "live" and len(self._open) == 2:
-                return "act"
+                return "order"
+            case "frozen":
+                return "order" if self._open[0].type == "FAILED" else "act"
+            case "intended" | "quote_rejected" if len(self._open) == 1:
+                return "order" if line.kind == "quote_rejected" or line.body["purpose"] == "flatten" else ""
+            case "mined":
+                return "order" if line.body["leg"] == "approval" and line.body["success"] else ""
+            case "given_up":
+                return "" if line.body["code"] == "usurped" else "order"
+            case "submitted" | "handed_over":
+                return "order"
+            case "trade" if line.body["phase"] == "live":
+                return "order"
         return ""
