@@ -79,9 +79,7 @@ class Cast:
                 agent = self.stage.agent()
                 if holds(agent):
                     return
-            except (httpx.TransportError, AssertionError):  # it has just died
-                if self.stage.daemon.running:
-                    raise
+            except (httpx.TransportError, AssertionError):  # it has just died, or is about to
                 continue
             if mining:
                 self.stage.bury(1)
