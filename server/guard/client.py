@@ -19,9 +19,11 @@ class NoGuard(UserError):
 def ask(path: str, question: Question, *, only_of: int | None = None) -> Answer:
     """`only_of` is the user that the guard must run as, for questions with a secret. Raises NoGuard or UserError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(SECONDS)
+        # Where many knock at once, a socket with a time-out of Python's is turned away; this one waits for its turn.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", int(SECONDS), 0))
         try:
             sock.connect(path)
+            sock.settimeout(SECONDS)
         except (FileNotFoundError, ConnectionRefusedError):
             raise NoGuard(f"{path}: no guard listens there") from None
         except OSError as error:

@@ -169,11 +169,14 @@ class Door:
         return uid in self._uids
 
     def _make_room(self) -> None:
-        """Whoever has waited longest leaves, so that a kill always finds a place."""
+        """Whoever has waited longest leaves; where most are busy, the newest of those: so there is always a place for a
+        kill, and who has just come is not the one to leave."""
         staying = [peer for peer in self._peers if not peer.scope.cancel_called]
-        waiting = [peer for peer in staying[:-1] if peer.waits]
-        if len(staying) > MOST_PEERS and waiting:
-            waiting[0].scope.cancel()
+        if len(staying) > MOST_PEERS:
+            waiting = [peer for peer in staying[:-1] if peer.waits]
+            busy = [peer for peer in staying[:-1] if not peer.waits]
+            leaving = busy[-1] if len(busy) > len(waiting) else waiting[0]
+            leaving.scope.cancel()
 
     async def _answer_all(self, stream: trio.SocketStream, peer: Peer) -> None:
         buffer = b""
