@@ -47,9 +47,9 @@ lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 simulate: $(STAMP)  ## simulated worlds with faults of all kinds; SEEDS=N says how many
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-long: $(STAMP)  ## an hour of it: 2,000 worlds and the planted bugs (told in docs/long-run.md), hundreds of real kills
+long: $(STAMP) $(EVM)  ## an hour of it: 2,000 worlds and the planted bugs (told in docs/long-run.md), hundreds of real kills
 	@$(BIN)/python -m tests.simulation.long
-	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience
+	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience tests/crash tests/hostile
 
 bench: $(STAMP)  ## the figures of docs/benchmarks.md, measured here and now
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
