@@ -10,7 +10,6 @@ import pytest
 
 from tests.hostile.exam import FLAWS, Flaw, examine
 
-
 TRIED = FLAWS if os.environ.get("FORESTAY_LONG") == "1" else FLAWS[::4]
 
 
