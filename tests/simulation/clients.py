@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
 import h11
 import trio
-from attrs import Factory, define
+from attrs import Factory, define, field, frozen
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, Pong, RejectConnection, Request, TextMessage
 from wsproto.utilities import RemoteProtocolError
@@ -48,10 +48,44 @@ class Manners:
     stall_seconds: float = 20.0
 
 
+@frozen
+class Way:
+    """What may be on its way to a client: `bytes` in buffers, and `frames` that are taken from the board and not in
+    them; further behind than `kept` frames, one that had caught up is dropped."""
+
+    bytes: int
+    frames: int
+    kept: int
+
+
+@define
+class Lag:
+    """How far behind a client is on one connection, by what it has heard and what was shown by then."""
+
+    way: Way
+    accepted: bool = False
+    caught_up: bool = False
+    _bytes: int = 0  # of frames heard
+    _heard: deque[tuple[int, int]] = Factory(deque)  # so many bytes, when the stream stood at
+    _end: int | None = None  # the last seq that it may be told here
+
+    def is_borne(self, frame: str, seq: int, shown: int) -> bool:
+        """Is it told this frame, though by now the connection should have ended? What was on its way when it was too
+        far behind has arrived by then."""
+        self._bytes += len(frame)
+        while self._heard and self._bytes - self._heard[0][0] > self.way.bytes:
+            last = seq + self.way.frames
+            if self._heard.popleft()[1] > last + self.way.kept:
+                self._end = min(last, self._end or last)
+        if self.caught_up:
+            self._heard.append((self._bytes, shown))
+        return self._end is not None and seq > self._end
+
+
 @define(eq=False)
 class Follower:
-    """Follows the stream from the first event, resuming by `since`, and keeps every frame as it came. Having caught up,
-    it must not fall `reach` frames behind what is `shown` and still be told all of them."""
+    """Follows the stream from the first event, resuming by `since`, and keeps every frame as it came. `shown` tells how
+    far the stream is."""
 
     connect: Connect
     random: Random
@@ -59,11 +93,12 @@ class Follower:
     complain: Callable[[str, str], None]  # a statement, and what was seen against it
     marks: Counter[str]
     shown: Callable[[], int]
-    reach: int
+    way: Way
     frames: list[str] = Factory(list)
     ts: str = ""
     log_id: str | None = None
-    too_slow: int | None = None  # the seq that this connection must end before
+    lag: Lag = field(init=False)  # on this connection
+    slow_until: float = 0.0
 
     @property
     def seq(self) -> int:
@@ -88,11 +123,11 @@ class Follower:
         ws = WSConnection(ConnectionType.CLIENT)
         target = f"/ws/agents/current?since={self.seq}"
         await wire.up.send(ws.send(Request(host=HOST, target=target)))
-        part, self.too_slow = "", None
+        part, self.lag = "", Lag(self.way)
         if self.seq:
             self.marks["client resumed"] += 1
         while True:
-            ws.receive_data(await wire.down.receive() or None)
+            ws.receive_data(await self._receive(wire) or None)
             for event in ws.events():
                 match event:
                     case AcceptConnection():
@@ -111,6 +146,7 @@ class Follower:
                         self._closed(event.code)
 
     def _meet(self, headers: dict[bytes, bytes]) -> None:
+        self.lag.accepted = True
         log_id = headers.get(b"x-log-id", b"").decode()
         if self.log_id not in (None, log_id):
             self.complain("11", f"the log {self.log_id} became {log_id}")
@@ -125,10 +161,9 @@ class Follower:
             self.complain("9", f"time ran back from {self.ts} to {message['ts']} at seq {message['seq']}")
         self.frames.append(frame)
         self.ts = message["ts"]
-        if self.seq == self.too_slow:
-            self.complain(
-                "15", f"seq {self.seq} on a connection that had caught up and fell {self.reach} frames behind"
-            )
+        if self.lag.is_borne(frame, self.seq, self.shown()):
+            self.complain("15", f"seq {self.seq} is told to a client that had caught up and is too far behind")
+            raise Left
 
     async def _behave(self, wire: Connection) -> None:
         if self.manners.leaves and self.random.random() < self.manners.leaves:
@@ -139,16 +174,20 @@ class Follower:
             await wire.up.send(self.random.choice(GARBAGE))
         if self.manners.stalls and self.random.random() < self.manners.stalls:
             self.marks["client stopped reading"] += 1
-            await self._stall()
+            seconds = self.manners.stall_seconds * self.random.random()
+            if self.random.random() < 0.5:
+                await trio.sleep(seconds)
+            else:
+                self.slow_until = trio.current_time() + seconds
 
-    async def _stall(self) -> None:
-        """Read nothing for a while."""
-        level = self.shown()
-        await trio.sleep(MOMENT_SECONDS)
-        caught_up = self.seq == level == self.shown()
-        await trio.sleep(self.manners.stall_seconds * self.random.random())
-        if caught_up and self.shown() > self.seq + self.reach:
-            self.too_slow = self.shown()
+    async def _receive(self, wire: Connection) -> bytes:
+        """What comes next."""
+        if trio.current_time() < self.slow_until:
+            await trio.sleep(self.random.random())
+        with trio.move_on_after(MOMENT_SECONDS):
+            return await wire.down.receive()
+        self.lag.caught_up |= self.lag.accepted and self.seq == self.shown()
+        return await wire.down.receive()
 
     def _closed(self, code: int) -> None:
         if code == 1013:

@@ -25,6 +25,7 @@ from actors.journal.store import LogReader
 
 SECTOR: Final = 512
 PAGE: Final = 4096  # SQLite's
+_LEAVES: Final = {0x0A, 0x0D}  # the first byte of its pages that hold keys, or rows
 Row = tuple[int, int | None, int, str, str | None, str, bytes]  # row, seq, ts, kind, type, body, hash
 Op = tuple[int, bytes] | int  # a write at an offset, or a truncation to a size
 _ROWS: Final = "SELECT row, seq, ts, kind, type, body, hash FROM log WHERE row > ? ORDER BY row"
@@ -121,12 +122,14 @@ class SimDisk:
         self._due[operation] = after
 
     def flip(self, path: Path | str, random: Random) -> None:
-        """One bit at rest turns over; as often as not where a page says what it holds."""
+        """One bit at rest turns over; mostly where a page, or a row on it, says what it holds."""
         file = self.files[str(path)]
         place, mask = random.randrange(len(file.cache)), 1 << random.randrange(8)
-        if random.random() < 0.5:
+        if (where := random.random()) < 0.3:
             place -= place % PAGE - random.randrange(16)
-            place = min(place, len(file.cache) - 1)
+        elif where < 0.6:
+            place = _row_at(file.cache, place - place % PAGE, random) + random.randrange(16)
+        place = min(place, len(file.cache) - 1)
         file.cache[place] ^= mask
         if place < len(file.platter):
             file.platter[place] ^= mask
@@ -508,6 +511,16 @@ class _Readers(_Face):
 
     def xAccess(self, name: str, flags: int) -> bool:  # noqa: N802
         return name.endswith("-wal") and name in self._disk.files
+
+
+def _row_at(file: bytearray, page: int, random: Random) -> int:
+    """Where one of a page's rows begins; the page itself, where it is none that has rows."""
+    begins = page + 100 * (page == 0)  # what the file says of itself comes first
+    count = int.from_bytes(file[begins + 3 : begins + 5], "big")
+    if file[begins] not in _LEAVES or not 0 < count <= PAGE // 4:
+        return page
+    pointer = begins + 8 + 2 * random.randrange(count)
+    return page + int.from_bytes(file[pointer : pointer + 2], "big")
 
 
 class SimReader(LogReader):

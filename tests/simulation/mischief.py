@@ -23,6 +23,7 @@ from actors.messages import (
     CloseRound,
     Committed,
     ConductRound,
+    Flush,
     OutageChanged,
     ReadBooks,
     ReadCursor,
@@ -237,6 +238,11 @@ class Mischief:
         if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
             self._crowds = False
             self._flood("Broadcaster", self._same_outage)
+            if self.world.life is not None and self.world.random.random() < 0.5:
+                # It falls with an older floor before it has read any of it, and somebody waits for all to be written.
+                self.world.reaper.kill(self.world.random.choice(FLOORS[1:6]))
+                with suppress(MailboxFull):
+                    self.world.life.agent.tower.outside().address("Journal").tell(Flush())
         life, orphan = self.world.life, self._orphan
         if life is not None and orphan and orphan[:2] == (floor, type(message)) and life.witness.at_risk:
             self._busy_with = orphan[2]()

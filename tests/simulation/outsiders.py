@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 from actors.messages import Flush, ReadBooks, ReadCursor, ReadHealth, TellNotes
 from actors.tower import HEARTBEAT_SECONDS, Ask, Desk, Died, MailboxFull, TooLate, UpwardAsk
-from tests.simulation.clients import Follower, Manners, NoAnswer, first_heard, request
+from tests.simulation.clients import Follower, Manners, NoAnswer, Way, first_heard, request
 from tests.simulation.process import Life
 from tests.simulation.wires import Connection
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
-
-LEAST_FRAME: Final = 80  # bytes
 
 
 class Outsiders:
@@ -40,14 +38,13 @@ class Outsiders:
         faults = self.world.plan.faults if self.world.disturbed else frozenset[str]()
         manners = Manners(
             leaves=0.01 if "client leaves" in faults else 0.0,
-            stalls=0.01 if "client stalls" in faults else 0.0,
+            stalls=0.03 if "client stalls" in faults else 0.0,
             babbles=0.01 if "client babbles" in faults else 0.0,
         )
         random = Random(f"client {self.world.plan.seed} {number}")
         sizes = self.world.plan.sizes
-        on_their_way = sizes["FRAMES"] + (sizes["ROOM"] + 2 * sizes["MAX_UNSENT"]) // LEAST_FRAME + 8
-        reach = sizes["KEPT_FRAMES"] + on_their_way
-        return Follower(self._connect, random, manners, self.world.complain, self.world.marks, self._shown, reach)
+        way = Way(sizes["ROOM"] + 2 * sizes["MAX_UNSENT"], sizes["FRAMES"] + 4, sizes["KEPT_FRAMES"])
+        return Follower(self._connect, random, manners, self.world.complain, self.world.marks, self._shown, way)
 
     def _shown(self) -> int:
         return self.world.life.board.seq if self.world.life is not None else 0

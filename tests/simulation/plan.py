@@ -36,7 +36,7 @@ SELDOM: Final = {"poisoned round": 0.4, "meltdown": 0.4}  # as often as the othe
 SIZES: Final[dict[str, tuple[Any, tuple[int, ...]]]] = {
     "CHECKPOINT_ROUNDS": (strategist, (1, 4, 7, 20, 50, 1000)),
     "PENDING_ROWS": (journal, (1, 8, 40, 2000)),
-    "KEPT_FRAMES": (board, (1, 8, 50, 10_000)),
+    "KEPT_FRAMES": (board, (4, 12, 50, 10_000)),
     "FRAMES": (stream, (1, 7, 500)),
     "MAX_UNSENT": (bulkhead, (2**16, 2**9)),
     "ROOM": (wires, (2**14, 2**8)),  # the simulator's own: of a socket
@@ -80,6 +80,7 @@ def draw(seed: int) -> Plan:
     density = random.choice((0.04, 0.1, 0.3, 0.5))
     chosen = frozenset(name for name in FAULTS if random.random() < density * SELDOM.get(name, 1.0))
     config = _config(random)
+    narrow = random.random() < 0.25  # all of it is small
     return Plan(
         seed=seed,
         rounds=rounds,
@@ -90,7 +91,7 @@ def draw(seed: int) -> Plan:
         latency=random.choice((0.0, 0.02, 0.2, 1.0)),
         pause=random.choice((0.3, 1.0, 3.0, 15.0, 20.0)),
         budget=random.randint(6, 40),
-        sizes={name: random.choice(values) for name, (_, values) in SIZES.items()},
+        sizes={name: min(values) if narrow else random.choice(values) for name, (_, values) in SIZES.items()},
         row_size=random.choice(ROW_SIZES),
         checkpoint_pages=random.choice((5, 30, 1000)),
         config=config,

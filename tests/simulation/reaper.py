@@ -57,10 +57,11 @@ class Reaper(trio.abc.Instrument):
         self._place = place
 
     def kill(self, floor: str) -> bool:
-        """Whoever of the floor waits for something dies now, where that can be given up."""
-        working_first = sorted(self._tasks.items(), key=lambda item: item[1][1] != "working")
-        for task, (name, _) in working_first:
-            if name == floor and task._abort_func is not None and self.may_kill(floor) and self._kill(task):
+        """Whoever of the floor waits for something dies now, where that can be given up. Its work does first: who waits
+        for a message may have got it already, and that must not vanish."""
+        for task, (name, office) in sorted(self._tasks.items(), key=lambda item: item[1][1] != "working"):
+            works = office == "working" and task is not trio.lowlevel.current_task()
+            if name == floor and (works or task._abort_func is not None) and self.may_kill(floor) and self._kill(task):
                 self.killed(floor)
                 return True
         return False

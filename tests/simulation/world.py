@@ -28,7 +28,7 @@ from tests.simulation.reaper import Reaper
 
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
 AUDIT_SECONDS: Final = 2.0
-LIMIT_SECONDS: Final = 4_000.0  # a world that has not come to rest by then never does
+LIMIT_SECONDS: Final = 2_500.0  # a world that has not come to rest by then never does
 MANY: Final = 20  # violations: enough to know
 
 
