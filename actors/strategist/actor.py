@@ -47,7 +47,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.risk_engine.moves import Act, Killed, Restored, loosened
+from actors.risk_engine.moves import Act, Killed, Promote, Restored, loosened
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address
@@ -260,6 +260,10 @@ class Strategist(Actor):
     async def _change_status(self, act: Act) -> Outage | Refusal | None:
         if self._founding.life[-1].type == "STOPPED":
             return Refusal("STOPPING", "the daemon is stopping")
+        live = self._books.live
+        if isinstance(act, Promote) and (live.orders or live.flattening):
+            reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
+            return Refusal("ORDERS_OPEN", reason)
         turn, at = self._begin(), self._memory.mind.ts
         rows = await self._risk.ask(ApplyAct(turn, act, at, self._books.live.flat))
         if isinstance(rows, Refusal):

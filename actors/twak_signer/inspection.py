@@ -61,6 +61,7 @@ def preflight(
         *_guard(seen, risk, settings),
         *_wallet(seen, risk, live, decimals),
         *(_round_trip(pair, seen.round_trips.get(pair)) for pair in risk.settings.watchlist),
+        PreflightCheck("orders", not live.orders, f"{len(live.orders)} live orders are on their way"),
         PreflightCheck("flattening", live.flattening is None, live.flattening or "nothing is being sold out"),
     )
 
