@@ -7,7 +7,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -22,10 +22,11 @@ from tests.guard import houses
 from tests.guard.houses import GuardProcess
 from tests.live.stage import Stage
 from tests.world import daemon
-from tests.world.daemon import SECONDS, DaemonProcess
+from tests.world.daemon import DaemonProcess
 
 ROOT: Final = Path(__file__).parents[2]
 LAUNCH: Final = "from tests.crash._doomed import main; main()"
+PATIENCE_SECONDS: Final = 180.0  # a bound against hanging, not a figure
 HOLDS_AT: Final = 1900  # what the price fell to when it bought
 
 
@@ -71,20 +72,16 @@ class Cast:
             self.run_daemon()
 
     def until(self, holds: Callable[[dict[str, Any]], Any], *, mining: bool = True) -> None:
-        """Blocks come, and whoever dies is started again, until the agent is so."""
-        end, agent = monotonic() + SECONDS, {}
+        """Whoever dies is started again, and blocks come while something is on its way, until the agent is so."""
+        end, agent = monotonic() + PATIENCE_SECONDS, dict[str, Any]()
         while monotonic() < end:
             self.see_to_them()
-            try:
+            with suppress(httpx.TransportError):  # it has just died
                 agent = self.stage.agent()
                 if holds(agent):
                     return
-            except (httpx.TransportError, AssertionError):  # it has just died
-                if self.stage.daemon.running:
-                    raise
-                continue
-            if mining:
-                self.stage.bury(1)
+                if mining and not idle(agent):
+                    self.stage.bury(1)
             sleep(0.02)
         raise AssertionError(f"it never came to be: {agent}; {self.stage.daemon.errors[-5:]}")
 

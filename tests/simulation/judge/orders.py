@@ -37,6 +37,7 @@ class Order:
     handed: bool = False
     swapped: Plain | None = None  # the swap that was mined and not reverted
     reverted: bool = False
+    gas: int = 0  # units of USDT, of all its transactions
 
 
 class Orders:
@@ -196,6 +197,7 @@ class Orders:
         must(known, "26", row, f"{body['hash']} is mined, and was never submitted")
         spent, received, gas = int(body["spent"]), int(body["received"]), int(body["gas_units"])
         order.signed = []
+        order.gas += units(body["gas"])
         if body["success"]:
             entry = turn.lines[number - 1] if number else line
             told = entry.type == "CONFIRMED" and all(entry.data[key] == body[key] for key in ("leg", "block", "gas"))
@@ -225,7 +227,7 @@ class Orders:
         mined = order.swapped
         if mined is None or body["tx_hash"] != mined["hash"]:
             self._report.say("26", row, f"a trade of {body.get('tx_hash')}, which was not mined")
-        self._booked(order, line, units(mined["gas"]) if mined else 0)
+        self._booked(order, line, order.gas)
         if self._unproven is not None:
             self._proof = body["tx_hash"]
         self._ended(body["order_ref"])
@@ -282,6 +284,9 @@ class Orders:
             must(turn.has("frozen"), "32", row, "somebody else signs with our key, and nothing is frozen")
         elif code != "reverted":
             must(order.handed, "28", row, f"given up ({code}), and no kit had it")
+        lost = units(body["gas"])
+        must(lost == order.gas, "34", row, f"it cost {text(order.gas)} of gas, {text(lost)} is booked")
+        self._known.live.ledger.cash -= lost
         self._ended(body["order_ref"])
 
     def _ended(self, ref: str) -> None:
