@@ -4,10 +4,12 @@ them, as often as there are tests."""
 from __future__ import annotations
 
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -20,7 +22,7 @@ from tests.evm.anvil import anvil
 from tests.evm.fixtures import Deployed
 from tests.guard import houses
 from tests.guard.houses import GuardProcess
-from tests.live.stage import Stage
+from tests.live.stage import Stage, wire
 from tests.world import daemon
 from tests.world.daemon import DaemonProcess
 
@@ -87,10 +89,6 @@ class Cast:
 
     def candle(self, price: int) -> Callable[[dict[str, Any]], bool]:
         """One candle closes at this price; whether it is decided."""
-        from decimal import Decimal
-
-        from tests.live.stage import wire
-
         self.stage._candle(Decimal(price))
         closed = wire(self.stage.at)
         return lambda agent: (agent["market"]["time"] or "") >= closed
@@ -101,8 +99,6 @@ class Cast:
 
     def end(self) -> None:
         """SIGKILL to all."""
-        import signal
-
         for one in self._daemons:
             one.kill()
         self._daemons.clear()
