@@ -345,10 +345,12 @@ class ChangeStatus(Ask[Outage | Refusal | None]):
 
 @frozen
 class SigningChanged:
-    """Told by the TwakSigner: the guard was killed (at this time, for this reason), or restored (None)."""
+    """Told by the TwakSigner: the guard was last killed at this time for this reason, or never (None), and whether that
+    holds."""
 
     killed_at: str | None
     reason: str
+    killed: bool
 
 
 @frozen

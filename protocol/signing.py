@@ -129,8 +129,9 @@ Question = ReadGuard | SignTransaction | SwapByTwak | Recall | Revoke | Restore
 @frozen
 class GuardStatus:
     """`address` is the wallet's. Caps and what was `spent_today` are USDT, of the UTC day; `allowlist` are token
-    addresses by symbol; `anchor` is the newest that the guard has recorded; `signed_nonce` the highest nonce that it
-    has signed for, so that the next one is that plus 1 or the chain's own count, whichever is more."""
+    addresses by symbol; `killed_at` and `killed_reason` are of the last kill, which holds while `killed`; `anchor` is
+    the newest that the guard has recorded; `signed_nonce` the highest nonce that it has signed for, so that the next
+    one is that plus 1 or the chain's own count, whichever is more."""
 
     kind: ClassVar[str] = "status"
     way: Way

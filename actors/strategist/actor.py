@@ -48,7 +48,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.risk_engine.moves import Act, Killed, Restored, loosened
+from actors.risk_engine.moves import Act, Killed, Promote, Restored, loosened
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address, MailboxFull
@@ -268,6 +268,12 @@ class Strategist(Actor):
     async def _change_status(self, act: Act) -> Outage | Refusal | None:
         if self._founding.life[-1].type == "STOPPED":
             return Refusal("STOPPING", "the daemon is stopping")
+        if isinstance(act, Killed) and act.at == self._memory.mind.last_kill:
+            return None  # it is known already
+        live = self._books.live
+        if isinstance(act, Promote) and (live.orders or live.flattening):
+            reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
+            return Refusal("ORDERS_OPEN", reason)
         turn, at = self._begin(), self._memory.mind.ts
         rows = await self._risk.ask(ApplyAct(turn, act, at, self._books.live.flat))
         if isinstance(rows, Refusal):
@@ -284,14 +290,12 @@ class Strategist(Actor):
             self._memory.mind = self._memory.mind.after(row)
 
     async def _signing_changed(self, told: SigningChanged) -> Outage | Refusal | None:
-        """What the log does not know of the guard yet."""
+        """What the log does not know of the guard yet. A kill that was lifted before anybody looked has taken the agent
+        out of LIVE all the same."""
+        if told.killed_at is not None and (no := await self._change_status(Killed(told.killed_at, told.reason))):
+            return no
         killed = self._memory.mind.killed
-        if told.killed_at == killed:
-            return None
-        if told.killed_at is not None:
-            return await self._change_status(Killed(told.killed_at, told.reason))
-        assert killed is not None, "or it would be the same"
-        return await self._change_status(Restored(killed))
+        return None if told.killed or killed is None else await self._change_status(Restored(killed))
 
     async def _tell_notes(self) -> Outage | None:
         """The log knows how many were told: a death before one was durable has it told again, one after it does not."""

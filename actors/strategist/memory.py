@@ -42,6 +42,7 @@ class Mind:
     outcomes: Outcomes = Factory(dict)
     live_outcomes: Outcomes = Factory(dict)
     killed: str | None = None  # when the guard was revoked, until it is restored
+    last_kill: str | None = None  # the same, also after that
     notes: int = 0  # entries on the life of the process so far: what tells their ids apart
 
     def after(self, row: Row) -> Mind:
@@ -52,7 +53,7 @@ class Mind:
             case RoundSettled():
                 return changed(mind, cursor=row.cursor)
             case JournalEntry(type="KILL"):
-                return changed(mind, killed=row.data["killed_at"])
+                return changed(mind, killed=row.data["killed_at"], last_kill=row.data["killed_at"])
             case JournalEntry(type="RESTORE"):
                 return changed(mind, killed=None)
             case JournalEntry() if row.type in LIFE_OF_THE_PROCESS:

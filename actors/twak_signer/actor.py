@@ -140,7 +140,7 @@ class TwakSigner(Actor):
             try:
                 self._broadcaster.tell(OutageChanged("guard", outage))
                 if status is not None:  # again and again: what is new in it, the log knows
-                    self._strategist.tell(SigningChanged(status.killed_at, status.killed_reason or ""))
+                    self._strategist.tell(SigningChanged(status.killed_at, status.killed_reason or "", status.killed))
             except MailboxFull:
                 log.warning("a floor is too busy to hear of the guard")
             await trio.sleep(WATCH_SECONDS)

@@ -138,6 +138,7 @@ class Books:
     anchors: dict[str, Anchor] = Factory(dict)
     anchor: Anchor | None = None
     kill: Kill | None = None
+    last_kill: Kill | None = None  # also after it was lifted
 
     def apply(self, record: Record, at: datetime) -> None:
         """Fold one more record in. Raises ValueError where it cannot follow what is there."""
@@ -162,7 +163,7 @@ class Books:
             case Ended():
                 self.attempts[record.intent].verdict = record.verdict
             case Killed():
-                self.kill = self.kill or Kill(at, record.reason)
+                self.kill = self.last_kill = self.kill or Kill(at, record.reason)
             case Lifted():
                 self.kill = None
             case TailCut():

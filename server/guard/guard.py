@@ -166,8 +166,8 @@ class Guard:
             daily_cap=config.limits.daily_cap,
             spent_today=Decimal(config.usdt.amount(books.spent_on(day))),
             killed=books.kill is not None,
-            killed_at=to_wire(books.kill.at) if books.kill else None,
-            killed_reason=books.kill.reason if books.kill else None,
+            killed_at=to_wire(books.last_kill.at) if books.last_kill else None,
+            killed_reason=books.last_kill.reason if books.last_kill else None,
             anchor=books.anchor,
             version=version("forestay"),
             signed_nonce=books.signed_nonce,
@@ -355,7 +355,7 @@ class Guard:
         """Refuse everything from here on; the record is written before this is answered."""
         self._kills += 1
         books, at = self._ledger.books, self._clock.wall()
-        books.kill = books.kill or Kill(at, reason)
+        books.kill = books.last_kill = books.kill or Kill(at, reason)
         if self._kit:
             self._kit.end()
         if not self._kill_is_written:

@@ -4,10 +4,12 @@ of them, as often as there are tests."""
 from __future__ import annotations
 
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from decimal import Decimal
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
@@ -20,12 +22,13 @@ from tests.evm.anvil import anvil
 from tests.evm.fixtures import Deployed
 from tests.guard import houses
 from tests.guard.houses import GuardProcess
-from tests.live.stage import Stage
+from tests.live.stage import Stage, wire
 from tests.world import daemon
-from tests.world.daemon import SECONDS, DaemonProcess
+from tests.world.daemon import DaemonProcess
 
 ROOT: Final = Path(__file__).parents[2]
 LAUNCH: Final = "from tests.crash._doomed import main; main()"
+PATIENCE_SECONDS: Final = 180.0  # a bound against hanging, not a figure
 HOLDS_AT: Final = 1900  # what the price fell to when it bought
 
 
@@ -71,27 +74,21 @@ class Cast:
             self.run_daemon()
 
     def until(self, holds: Callable[[dict[str, Any]], Any], *, mining: bool = True) -> None:
-        """Blocks come, and whoever dies is started again, until the agent is so."""
-        end, agent = monotonic() + SECONDS, {}
+        """Whoever dies is started again, and blocks come while something is on its way, until the agent is so."""
+        end, agent = monotonic() + PATIENCE_SECONDS, dict[str, Any]()
         while monotonic() < end:
             self.see_to_them()
-            try:
+            with suppress(httpx.TransportError):  # it has just died
                 agent = self.stage.agent()
                 if holds(agent):
                     return
-            except (httpx.TransportError, AssertionError):  # it has just died, or is about to
-                continue
-            if mining:
-                self.stage.bury(1)
+                if mining and not idle(agent):
+                    self.stage.bury(1)
             sleep(0.02)
         raise AssertionError(f"it never came to be: {agent}; {self.stage.daemon.errors[-5:]}")
 
     def candle(self, price: int) -> Callable[[dict[str, Any]], bool]:
         """One candle closes at this price; whether it is decided."""
-        from decimal import Decimal
-
-        from tests.live.stage import wire
-
         self.stage._candle(Decimal(price))
         closed = wire(self.stage.at)
         return lambda agent: (agent["market"]["time"] or "") >= closed
@@ -102,8 +99,6 @@ class Cast:
 
     def end(self) -> None:
         """SIGKILL to all."""
-        import signal
-
         for one in self._daemons:
             one.kill()
         self._daemons.clear()

@@ -12,6 +12,7 @@ from eth_abi.abi import encode
 from eth_account import Account
 from eth_utils.crypto import keccak
 
+from protocol.codec import decode_row
 from protocol.events import Frozen, GivenUp, Mined, Submitted
 from tests.crash.scenes import Cast, Scenes, idle
 from tests.crash.truth import told, transactions
@@ -19,6 +20,7 @@ from tests.evm.anvil import CHAIN_ID, RICH, quantity
 from tests.evm.exchange import ENOUGH
 from tests.evm.market import Market
 from tests.guard.houses import KEY, WALLET
+from tests.resilience import evidence
 
 GWEI = 10**9
 
@@ -162,7 +164,4 @@ def test_one_whose_nonce_somebody_else_uses_freezes_live_and_calls_a_person(live
 
 
 def told_rows(cast: Cast) -> list[Any]:
-    from protocol.codec import decode_row
-    from tests.resilience import evidence
-
     return [decode_row(row.body) for row in evidence.logged(cast.stage.folder / "data")]
