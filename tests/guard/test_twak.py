@@ -148,8 +148,8 @@ VERDICTS: dict[str, tuple[Run, Any]] = {
     "a hash behind lines for people": (Run(0, "Swapping {10 USDT} ...\n" + json.dumps({"hash": HASH})), Sent(HASH)),
     "a hash, though it ends badly": (Run(3, json.dumps({"hash": HASH})), Sent(HASH)),
     "a hash in big letters": (Run(0, json.dumps({"hash": "0x" + "AB" * 32})), Sent(HASH)),
-    **{f"{code}": (Run(1, error(code)), NotSent) for code in NOTHING_SENT},
-    **{f"{code}": (Run(1, error(code)), Unknown) for code in UNSURE},
+    **{f"{code}": (Run(1, error(code)), NotSent) for code in sorted(NOTHING_SENT)},
+    **{f"{code}": (Run(1, error(code)), Unknown) for code in sorted(UNSURE)},
     "a sure error that ends well": (Run(0, error("NO_ROUTES")), Unknown),
     "a sure error with a hash": (Run(1, error("NO_ROUTES", hash=HASH)), Unknown),
     "a failed transaction with its hash": (
