@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
@@ -563,9 +564,10 @@ async def _push(door: Door, since: int) -> None:
 
         nursery.start_soon(out_of_time)
         try:
-            async for frames in follow(door.board, door.reader, door.reading, since):
-                for frame in frames:
-                    await websocket.send(frame)
+            async with aclosing(follow(door.board, door.reader, door.reading, since)) as news:
+                async for frames in news:
+                    for frame in frames:
+                        await websocket.send(frame)
         except Behind:
             code, reason = TRY_AGAIN, "too slow: come back with since"
         except DISK_ERRORS:

@@ -18,7 +18,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.broadcaster.board import Board
 from actors.journal.chain import Head, Sealed, seal
@@ -1042,6 +1042,37 @@ async def test_the_position_of_a_list_is_one_that_the_stream_takes(young: Door) 
         show(young, ROWS[2], *seal([SNAPSHOT_ROW], Head(3, 2, 0, ROWS[2].hash))[0])
         assert (await stream.receive_json())["seq"] == 3
         young.board.close()
+
+
+async def test_a_client_that_takes_nothing_does_not_hold_up_the_end(young: Door, autojump_clock: MockClock) -> None:
+    """By the app itself, whatever server it stands behind."""
+    show(young, *ROWS)
+    young.board.ready.set()
+    stuck, asked = trio.Event(), iter([{"type": "websocket.connect"}])
+
+    async def receive() -> Any:
+        if (message := next(asked, None)) is None:
+            await trio.sleep_forever()
+        return message
+
+    async def send(message: Any) -> None:
+        if message["type"] == "websocket.send":
+            stuck.set()
+            await trio.sleep_forever()
+
+    scope = {
+        "type": "websocket", "asgi": {"spec_version": "2.3"}, "http_version": "1.1", "scheme": "ws", "root_path": "",
+        "path": "/ws/agents/seed", "raw_path": b"/ws/agents/seed", "query_string": b"since=0", "subprotocols": [],
+        "headers": [(b"host", b"127.0.0.1:8000")], "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
+        "extensions": {"websocket.http.response": {}},
+    }  # fmt: skip
+    app: Any = make_app(young)
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(app, scope, receive, send)
+            await stuck.wait()
+            young.stopping.set()
+            young.board.close()
 
 
 # --- whatever comes

@@ -968,9 +968,10 @@ STREAM: Final = (
         "15",
         "server/door/app.py",
         """\
-            async for frames in follow(door.board, door.reader, door.reading, since):
-                for frame in frames:
-                    await websocket.send(frame)""",
+            async with aclosing(follow(door.board, door.reader, door.reading, since)) as news:
+                async for frames in news:
+                    for frame in frames:
+                        await websocket.send(frame)""",
         """\
             waiting, sending = trio.open_memory_channel[str](2**31)
 
@@ -979,9 +980,10 @@ STREAM: Final = (
                     await websocket.send(frame)
 
             nursery.start_soon(send)
-            async for frames in follow(door.board, door.reader, door.reading, since):
-                for frame in frames:
-                    waiting.send_nowait(frame)""",
+            async with aclosing(follow(door.board, door.reader, door.reading, since)) as news:
+                async for frames in news:
+                    for frame in frames:
+                        waiting.send_nowait(frame)""",
         "A buffer was to keep a slow client from falling behind. Seen when a client reads nothing for long: memory; "
         "and at the end, when what waits is thrown away.",
     ),
@@ -993,6 +995,7 @@ STREAM: Final = (
         "            await trio.sleep(CLOSE_SECONDS)  # the board is closed by now: following it ends by itself",
         "Following ends, sending does not. Seen when the daemon stops while a client reads nothing; on real sockets "
         "only by a second or so, as the bulkhead ends such a client, too.",
+        test="tests/server/test_rest.py::test_a_client_that_takes_nothing_does_not_hold_up_the_end",
     ),
     Bug(
         "reader-ahead-of-the-board-is-refused",
