@@ -105,7 +105,6 @@ def test_what_a_kill_has_stranded_is_sold_by_hand_once_a_person_has_restored_the
     assert holding.stage.post("demote", {"reason": "sell what is stranded"}).status_code == 200
     holding.until(lambda agent: idle(agent) and not holding.stage.market.balance(WALLET, "ETH"))
     holding.until(lambda _: promote(holding) == 200)  # and it trades again
-    decided = holding.candle(1850)
     decided = holding.candle(1700)
     holding.until(lambda agent: decided(agent) and idle(agent))
     truth = ended(holding)

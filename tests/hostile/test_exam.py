@@ -20,5 +20,5 @@ def test_it_sees_what_comes_of_a_mistake(flaw: Flaw) -> None:
 
 
 def test_no_mistake_is_there_twice() -> None:
-    places = Counter((flaw.bug.file, flaw.bug.new) for flaw in FLAWS)
+    places = Counter((flaw.bug.file, flaw.bug.old, flaw.bug.new) for flaw in FLAWS)
     assert [place for place, count in places.items() if count > 1] == []
