@@ -29,15 +29,32 @@ def follow_stream(base: str, token: str | None, since: int | None, as_json: bool
     scheme = "wss" if parts.scheme in ("https", "wss") else "ws"
     url = f"{scheme}://{parts.netloc}/ws/agents/current"
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        trio.run(_follow, url, token, since, as_json)
-    except KeyboardInterrupt:
-        return 130
-    except BaseExceptionGroup as group:
-        if group.subgroup(KeyboardInterrupt):
-            return 130
-        raise
-    return 0
+    mistake = trio.run(_until_interrupted, url, token, since, as_json)
+    if mistake is not None:
+        raise mistake
+    return 130
+
+
+async def _until_interrupted(url: str, token: str | None, since: int | None, as_json: bool) -> UserError | None:
+    """Follow until Ctrl-C, which is heard here: raised wherever it comes, it can be lost in a connection that closes. A
+    mistake that no coming back can cure is the answer."""
+    mistake: UserError | None = None
+    with trio.open_signal_receiver(signal.SIGINT) as interrupts:
+        async with trio.open_nursery() as nursery:
+
+            async def follow() -> None:
+                nonlocal mistake
+                try:
+                    await _follow(url, token, since, as_json)
+                except UserError as error:
+                    mistake = error
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(follow)
+            async for _ in interrupts:
+                nursery.cancel_scope.cancel()
+                break
+    return mistake
 
 
 async def _follow(url: str, token: str | None, since: int | None, as_json: bool) -> None:

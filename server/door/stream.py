@@ -5,7 +5,7 @@ A client costs a cursor, not a buffer: frames come from the board, which all cli
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from actors.broadcaster.board import Board
@@ -19,7 +19,7 @@ class Behind(Exception):
     """A client that had caught up fell further behind than the board reaches."""
 
 
-async def follow(board: Board, reader: LogReader, reading: Blocking, since: int) -> AsyncIterator[list[str]]:
+async def follow(board: Board, reader: LogReader, reading: Blocking, since: int) -> AsyncGenerator[list[str], None]:
     """Every frame after `since`, in order, without gap or repeat; ends when the board is closed and all is told.
 
     Catching up reads the log as slowly as the client likes. Raises Behind when it had caught up and then fell behind.

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -166,8 +166,7 @@ class Stream:
 
     def followed(self, since: int) -> AbstractAsyncContextManager[AsyncGenerator[list[str], None]]:
         """A client that is told everything after `since`, batch by batch."""
-        batches = follow(self.board, self.reader, in_line, since)
-        return aclosing(cast("AsyncGenerator[list[str], None]", batches))
+        return aclosing(follow(self.board, self.reader, in_line, since))
 
     def frames(self, start: int, end: int | None = None) -> list[str]:
         return [sealed.body.decode() for sealed in self.events[start:end]]
