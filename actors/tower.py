@@ -28,6 +28,7 @@ R = TypeVar("R")
 log = logging.getLogger("forestay.tower")
 
 HEARTBEAT_SECONDS = 1.0
+SILENT_SECONDS = 2 * HEARTBEAT_SECONDS  # who answers pings has shown life by then
 STUCK_SECONDS = 10.0
 ASK_SECONDS = 30.0  # longer than a stuck floor is let be, so that it falls and not the ones that wait for it
 BURST = 64
@@ -346,12 +347,14 @@ class Tower:
                     outbox.send_nowait(_PING)
             now = trio.current_time()
             for index, (reading, beat) in enumerate(zip(self._reading, self._beats, strict=True)):
-                if reading is not None and now - beat > STUCK_SECONDS:
+                if reading is None or now - beat <= SILENT_SECONDS:
+                    continue
+                if now - beat > STUCK_SECONDS:
                     doings, younger = reading
                     self._stuck.add(index)
                     self._end(index, younger)
                     doings.cancel()
-                    break
+                break  # whoever is silent above the oldest silent one may only wait for it, also where it was so first
             for envelope in [e for e in self.asks if e.deadline <= now]:
                 envelope.settle(outcome.Error(TooLate(f"no answer to {type(envelope.message).__name__}")))
 

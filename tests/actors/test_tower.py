@@ -424,6 +424,35 @@ async def test_of_several_silent_floors_the_oldest_is_the_stuck_one_and_one_rest
     assert diary.restored == ["cellar", "ground", "ground"]
 
 
+class Slow(Waiting):
+    """Takes its time before it asks."""
+
+    async def receive(self, message: Say) -> Any:
+        await trio.sleep(3)
+        return await super().receive(message)
+
+
+@over_seeds
+async def test_who_only_waits_for_a_stuck_floor_is_not_ended_for_it_though_it_was_silent_first() -> None:
+    diary, fell = Diary(), list[str]()
+    floors = [
+        Floor("ground", lambda _: Scribe("ground", diary)),
+        Floor("first", lambda desk: Slow(desk.address("ground"))),
+    ]
+    async with standing(Tower(floors, on_fall=lambda name, _: fell.append(name))) as desk:
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                with pytest.raises(Died):
+                    await desk.address("first").ask(Say("waiting"))
+
+            nursery.start_soon(wait)
+            await trio.sleep(2)
+            desk.address("ground").tell(Say("stuck", takes=1e9))
+        assert await desk.address("first").ask(Say("after")) == "after"
+    assert fell == ["ground"]
+
+
 @over_seeds
 async def test_restoring_may_take_as_long_as_the_log_is() -> None:
     class Slow(Scribe):
