@@ -23,7 +23,7 @@ from protocol.events import Status
 from protocol.limits import matching
 from protocol.money import booked_down
 from protocol.signing import REVOKE_WORDS, Revoked
-from server.door.problems import Problem
+from server.door.problems import Problem, answered
 
 T = TypeVar("T")
 ACT_SECONDS: Final = 15.0
@@ -124,7 +124,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         desk.check(id)
         asked = await _read(desk, KillBody)
         signer = desk.tower.outside().address("TwakSigner")
-        revoked = await _asked(lambda: signer.ask(RevokeSigning(asked.reason), within=ACT_SECONDS))
+        revoked = await answered(lambda: signer.ask(RevokeSigning(asked.reason), within=ACT_SECONDS))
         if isinstance(revoked, Refusal):
             raise Problem(409, "SIGNING_NOT_SET_UP", revoked.reason)
         if isinstance(revoked, Outage):
@@ -150,7 +150,7 @@ async def _inspected(desk: ActDesk, *, force: bool) -> tuple[Inspection, tuple[P
         raise Problem(409, "SIGNING_NOT_SET_UP", NOT_ARMED.reason)
     signer = desk.tower.outside().address("TwakSigner")
     pairs = desk.board.risk.settings.watchlist
-    seen = await _asked(lambda: signer.ask(Inspect(pairs), within=ACT_SECONDS))
+    seen = await answered(lambda: signer.ask(Inspect(pairs), within=ACT_SECONDS))
     if isinstance(seen, Outage):
         raise Problem(503, f"{seen.what.upper()}_UNAVAILABLE", seen.reason)
     risk, live, armed = desk.board.risk, desk.board.live, desk.armed
@@ -177,7 +177,7 @@ def _why_not(desk: ActDesk, *, force: bool) -> str:
 
 async def _act(desk: ActDesk, act: Act) -> None:
     strategist = desk.tower.outside().address("Strategist")
-    answer = await _asked(lambda: strategist.ask(ChangeStatus(act), within=ACT_SECONDS))
+    answer = await answered(lambda: strategist.ask(ChangeStatus(act), within=ACT_SECONDS))
     if isinstance(answer, Refusal):
         raise Problem(503 if answer.rule == "STOPPING" else 409, answer.rule, answer.reason)
     if isinstance(answer, Outage):
@@ -191,13 +191,6 @@ async def _until(desk: ActDesk, shown: Callable[[], bool]) -> None:
             await desk.board.news()
         return
     raise Problem(503, "NOT_DURABLE", "it is accepted, but not yet on the disk")
-
-
-async def _asked(ask: Callable[[], Awaitable[T]]) -> T:
-    try:
-        return await ask()
-    except (Died, MailboxFull, TooLate) as error:
-        raise Problem(503, "RESTARTING", f"the daemon could not take it now: {error}") from None
 
 
 async def _read(desk: ActDesk, kind: type[T]) -> T:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ from actors.journal.store import DISK_ERRORS, HAS_TAG, LogReader
 from actors.messages import ChangeConfig
 from actors.ports import Blocking
 from actors.risk_engine.evaluation import as_plain, evaluate, limits
-from actors.tower import Died, MailboxFull, TooLate, Tower
+from actors.tower import Tower
 from actors.twak_signer.actor import Armed
 from protocol.codec import from_json, read_document, to_json, to_plain
 from protocol.errors import InvalidSetting, Outage, Refusal
@@ -40,7 +40,7 @@ from server.door.acts import ActDesk, add_acts
 from server.door.backtests import Desk, add_backtests
 from server.door.gate import SUBPROTOCOL
 from server.door.lists import Asked, Page, asked, bucketed, impossible, read, whole
-from server.door.problems import Problem
+from server.door.problems import Problem, answered
 from server.door.stream import Behind, follow
 from server.funnel import funnel
 from server.settings import Offer, patched
@@ -417,7 +417,7 @@ def _add_config(app: QuartTrio, door: Door) -> None:
             return config
         change_config = ChangeConfig(config, text, expected=found_version)
         strategist = door.tower.outside().address("Strategist")
-        version = await _command(lambda: strategist.ask(change_config, within=COMMAND_SECONDS))
+        version = await answered(lambda: strategist.ask(change_config, within=COMMAND_SECONDS))
         if isinstance(version, Refusal):
             code = {"stopping": "STOPPING", "live": "LIVE_LIMIT"}.get(version.rule, "CONFIG_CHANGED")
             raise Problem(503 if code == "STOPPING" else 409, code, version.reason)
@@ -484,14 +484,6 @@ def _inner(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return list(value.values())
     return value if isinstance(value, list) else []
-
-
-async def _command(ask: Callable[[], Awaitable[T]]) -> T:
-    """A change asked of an actor; what keeps it from answering becomes a 503."""
-    try:
-        return await ask()
-    except (Died, MailboxFull, TooLate) as error:
-        raise Problem(503, "RESTARTING", f"the daemon could not take it now: {error}") from None
 
 
 def _add_stream(app: QuartTrio, door: Door) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
 
 from quart import Response
 
+from actors.tower import Died, MailboxFull, TooLate
 from protocol.codec import to_json
 
+T = TypeVar("T")
 TITLES: Final = {
     400: "Bad request",
     401: "Token missing or wrong",
@@ -43,3 +46,11 @@ class Problem(Exception):
 
     def response(self) -> Response:
         return Response(self.body(), self.status, self.headers(), content_type="application/problem+json")
+
+
+async def answered(ask: Callable[[], Awaitable[T]]) -> T:
+    """What an actor is asked; what keeps it from answering becomes a 503."""
+    try:
+        return await ask()
+    except (Died, MailboxFull, TooLate) as error:
+        raise Problem(503, "RESTARTING", f"the daemon could not take it now: {error}") from None

@@ -1025,7 +1025,7 @@ STREAM: Final = (
     Bug(
         "late-change-is-asked-again",
         "35",
-        "server/door/app.py",
+        "server/door/problems.py",
         """\
     try:
         return await ask()
