@@ -41,7 +41,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.strategist.outcomes import skipped
+from actors.strategist.outcomes import rejected
 from actors.tower import Actor, Address, Died, MailboxFull, TooLate
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
@@ -225,7 +225,7 @@ class Executor(Actor):
         again."""
         self._desk.begin(asked.turn)
         assert self._dealing is not None, "who asks has prices from there"
-        rows: list[Row] = []
+        rows, fresh = list[Row](), tuple[Row, ...]()
         for pair in sorted(self._desk.now.live.book.positions):
             live = self._desk.now.live
             tick = asked.prices.get(pair)
@@ -235,8 +235,7 @@ class Executor(Actor):
             quote = await self._dealing.quotes.ask(Verify(asked.turn, order, _timed(tick, asked), asked.at))
             settings = self._desk.now.settings
             if isinstance(quote, QuoteRejected):
-                no = Refusal(quote.code, quote.detail, {"measured": quote.measured, "limit": quote.limit})
-                fresh: tuple[Row, ...] = (*skipped({}, order, no, asked.at), quote)
+                fresh = rejected({}, order, quote, asked.at)
             else:
                 found = intend(order, quote, live, settings, self._decimals, "flatten", asked.at, asked.now)
                 fresh = () if isinstance(found, Refusal) else (found,)

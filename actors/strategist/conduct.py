@@ -17,7 +17,7 @@ from actors.executor.book import evolve as evolve_book
 from actors.executor.snapshots import closes
 from actors.messages import Append, Execute, FillPlaced, Judge, Verify
 from actors.strategist import outcomes as repeated
-from actors.strategist.outcomes import Outcomes, overdue, skipped, told
+from actors.strategist.outcomes import Outcomes, overdue, rejected, skipped, told
 from actors.strategist.signals import PairView, reason_to_enter, reason_to_leave, stand_aside, too_dear
 from actors.turn import Turn
 from protocol.errors import Refusal
@@ -133,8 +133,7 @@ class Conductor:
                 return
         quote = yield Verify(turn, order, tick, at)
         if isinstance(quote, QuoteRejected):
-            no = Refusal(quote.code, quote.detail, {"measured": quote.measured, "limit": quote.limit})
-            yield from self._told(*skipped(self.outcomes, order, no, at), quote)
+            yield from self._told(*rejected(self.outcomes, order, quote, at))
             return
         # From here on the outcome is another than a repeated "no": what was only counted is told first.
         yield from self._told(*told(self.outcomes, order.pair, at, order.phase))

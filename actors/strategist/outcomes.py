@@ -10,7 +10,7 @@ from attrs import evolve as changed
 from attrs import frozen
 
 from protocol.errors import Refusal
-from protocol.events import Decided, JournalEntry, Row, Trade
+from protocol.events import Decided, JournalEntry, QuoteRejected, Row, Trade
 from protocol.orders import Order, Phase, entry_ref, live_data, live_tag, named
 from protocol.times import to_wire
 
@@ -68,6 +68,12 @@ def skipped(outcomes: Outcomes, order: Order, no: Refusal, at: datetime) -> tupl
         JournalEntry(at, ref, "SKIPPED", tags, text, data | live_data(order)),
         Decided(at, order.pair, order.side, no.rule, ref, order.phase),
     )
+
+
+def rejected(outcomes: Outcomes, order: Order, quote: QuoteRejected, at: datetime) -> tuple[Row, ...]:
+    """The same where it is the quote that is not believed, which is an event of its own."""
+    no = Refusal(quote.code, quote.detail, {"measured": quote.measured, "limit": quote.limit})
+    return (*skipped(outcomes, order, no, at), quote)
 
 
 def told(outcomes: Outcomes, pair: str, at: datetime, phase: Phase = "paper") -> tuple[Row, ...]:

@@ -13,7 +13,7 @@ from quart_trio import QuartTrio
 from actors.broadcaster.board import Board
 from actors.executor.live import USDT
 from actors.messages import ChangeStatus, Inspect, RevokeSigning
-from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove
+from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, promotable
 from actors.tower import Died, MailboxFull, TooLate, Tower
 from actors.twak_signer.actor import NOT_ARMED, Armed
 from actors.twak_signer.inspection import PROMISES, Inspection, PreflightCheck, equity_of, opening_units, preflight
@@ -169,8 +169,6 @@ def _failed(
 
 
 def _why_not(desk: ActDesk, *, force: bool) -> str:
-    from actors.risk_engine.moves import promotable
-
     no = promotable(desk.board.risk, force=force)
     return no.rule if no is not None else "NOT_ELIGIBLE"
 
