@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import Any, Final
 
 import trio
@@ -41,14 +42,14 @@ class Broadcaster(Actor):
             await trio.sleep(RETRY_SECONDS)
         self._board.ready.set()
 
-    async def _caught_up(self) -> bool:
-        """Show whatever the board lacks; False where the disk cannot be read now."""
+    async def _caught_up(self, until: float = inf) -> bool:
+        """Show whatever the board lacks, up to row `until` at least; False where the disk cannot be read now."""
         try:
             if self._board.row == 0:  # a board that shows something goes on from there, without a gap
                 checkpoint = await self._blocking(lambda: self._reader.latest_checkpoint(MAKER))
                 if checkpoint:
                     await self._begin_at(checkpoint)
-            await self._catch_up()
+            await self._catch_up(until)
         except DISK_ERRORS as error:
             self._board.outages["disk"] = Outage("disk", f"the log cannot be read: {error}")
             return False
@@ -68,7 +69,8 @@ class Broadcaster(Actor):
     async def receive(self, message: Any) -> None:
         match message:
             case Committed():
-                if message.rows[0].row <= self._board.row + 1 or await self._caught_up():
+                # The log may grow faster than it is read: a message costs no more than what lies before it.
+                if message.rows[0].row <= self._board.row + 1 or await self._caught_up(message.rows[0].row - 1):
                     self._board.show((s.row, s.seq, s.body.decode(), s.value) for s in message.rows)
             case OutageChanged():
                 before = self._board.outages.get(message.what)
@@ -78,8 +80,10 @@ class Broadcaster(Actor):
             case _:
                 raise TypeError(f"the Broadcaster does not take {message!r}")
 
-    async def _catch_up(self) -> None:
-        while found := await self._blocking(lambda: self._reader.rows(self._board.row, READ_ROWS)):
+    async def _catch_up(self, until: float) -> None:
+        while self._board.row < until and (
+            found := await self._blocking(lambda: self._reader.rows(self._board.row, READ_ROWS))
+        ):
             self._board.show(
                 (row, seq, body, decode_row(body) if kind in _FOLDED else None) for row, seq, kind, body in found
             )

@@ -106,8 +106,12 @@ class LogStore(_Log):
             with _transaction(self._db):
                 self._db.execute(_TABLES)
                 self._db.execute("INSERT OR IGNORE INTO meta VALUES ('log_id', ?)", (log_id,))
-            self.log_id: str = self._db.execute("SELECT value FROM meta WHERE key = 'log_id'").get
+            name: bytes = self._db.execute("SELECT CAST(value AS BLOB) FROM meta WHERE key = 'log_id'").get
+            self.log_id = name.decode()
             self.head = _head(self._db)
+        except UnicodeDecodeError as error:
+            self._db.close()
+            raise Damaged(0, 0, f"its name is no text: {error}") from None
         except BaseException:
             self._db.close()
             raise

@@ -252,6 +252,14 @@ def test_a_page_that_sqlite_cannot_read_is_damage(pristine: Path, tmp_path: Path
         reader.verify()
 
 
+def test_a_name_that_is_no_text_is_damage(pristine: Path, tmp_path: Path) -> None:
+    path = Path(shutil.copy(pristine, tmp_path))
+    with closing(apsw.Connection(str(path))) as db:
+        db.execute("UPDATE meta SET value = CAST(x'6c6f67f331' AS TEXT) WHERE key = 'log_id'")
+    with pytest.raises(Damaged, match="name"):
+        LogStore(path, log_id="log_2")
+
+
 # --- appending
 
 

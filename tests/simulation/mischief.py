@@ -212,8 +212,9 @@ class Mischief:
         self.world.faults[kind] += kind not in ARMED
 
     def excuse(self, life: Life | None) -> None:
-        """Actors may die of a disk that hangs, in a life that it hangs in."""
-        if life is not None and self.world.latency == HANGS_SECONDS:
+        """Actors may die of a disk that hangs, in a life that it hangs in, or that takes a second for a few rows."""
+        plan = self.world.plan
+        if life is not None and (self.world.latency == HANGS_SECONDS or plan.latency * 10 > plan.row_size):
             life.excused = True
 
     def _doom(self, within: int) -> None:
@@ -389,11 +390,11 @@ class Mischief:
         """With the process dead, what is only a cache is lost or garbled."""
         self.world.die(self.world.disk.process_death)
         try:
-            db = apsw.Connection(str(LOG), vfs=self.world.disk.name)
-            change = "DELETE FROM checkpoint" if kind == "checkpoint forgotten" else "UPDATE checkpoint SET body = '{}'"
-            db.execute(change)
-            self.world.marks[kind] += db.changes() > 0
-            db.close()
+            # As the product opens it: whoever goes on with a WAL of which a sync has failed loses the database.
+            with closing(LogStore(LOG, log_id="log_simulated", vfs=self.world.disk.name)) as store:
+                garbled = kind == "checkpoint garbled"
+                store._db.execute("UPDATE checkpoint SET body = '{}'" if garbled else "DELETE FROM checkpoint")
+                self.world.marks[kind] += store._db.changes() > 0
         except apsw.Error:
             pass
 
