@@ -236,8 +236,8 @@ class SellOut(Ask[Books]):
 
 
 @frozen
-class AdoptConfig(Ask[None]):
-    """A new version of the config is in force from this turn on."""
+class AdoptConfig(Ask[tuple[Row, ...]]):
+    """A new version of the config is in force from this turn on. Answered with what the floor has journaled of it."""
 
     turn: Turn
     version: int

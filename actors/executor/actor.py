@@ -18,7 +18,6 @@ from actors.executor.order_life import learn
 from actors.executor.snapshots import due, mark_of, snapshot
 from actors.executor.swaps import Decimals, intend, way_out
 from actors.messages import (
-    AdoptConfig,
     Append,
     Assess,
     Books,
@@ -137,10 +136,6 @@ class Executor(Actor):
                 return self._books(message.rows)
             case ReadBooks():
                 return Books(self._desk.settled.book, self._desk.settled.live)
-            case AdoptConfig():
-                self._desk.begin(message.turn)
-                self._fold(ConfigAdopted(message.at, message.version, message.config))
-                return None
             case Capture():
                 return to_plain(self._desk.settled)
             case _:

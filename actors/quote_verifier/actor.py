@@ -47,7 +47,7 @@ class QuoteVerifier(Actor):
             case AdoptConfig():
                 self._config.begin(message.turn)
                 self._config.now = message.config
-                return None
+                return ()
             case Capture():
                 return to_plain(self._config.settled)
             case _:

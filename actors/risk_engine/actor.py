@@ -76,14 +76,14 @@ class RiskEngine(Actor):
         rows = acted(self._state.now, asked.act, asked.at, flat=asked.flat)
         return rows if isinstance(rows, Refusal) else self._append(asked.turn, rows)
 
-    def _adopt(self, asked: AdoptConfig) -> None:
+    def _adopt(self, asked: AdoptConfig) -> tuple[Row, ...]:
         """A lost eligibility is explained by the record of the config that is left."""
         self._state.begin(asked.turn)
         before = self._state.now
         adopted = ConfigAdopted(asked.at, asked.version, asked.config)
         self._append(asked.turn, (adopted,))
         basis = self._state.now if asked.version == 1 else before
-        self._append(asked.turn, config_rows(basis, asked.version, asked.at))
+        return adopted, *self._append(asked.turn, config_rows(basis, asked.version, asked.at))
 
     def _append(self, turn: Turn, rows: tuple[Row, ...]) -> tuple[Row, ...]:
         """Journal what was decided here, and remember it."""

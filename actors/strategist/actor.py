@@ -246,11 +246,12 @@ class Strategist(Actor):
     async def _adopt(self, turn: Turn, adopted: ConfigAdopted) -> Outage | None:
         """Every floor that goes by the config has it from this turn on; the risk engine journals it."""
         message = AdoptConfig(turn, adopted.version, adopted.config, adopted.ts)
-        for floor in (self._quotes, self._risk, self._executor):
-            await floor.ask(message)
+        await self._quotes.ask(message)
+        books = await self._executor.ask(Hear(turn, await self._risk.ask(message)))
         if outage := await self._settle(turn):
             return outage
         self._memory.adopt(adopted)
+        self._books = books
         return None
 
     # --- live, between two rounds

@@ -17,7 +17,7 @@ import click
 from attrs import Factory, asdict, define, evolve
 
 from tests.simulation.reaper import await_sites
-from tests.simulation.runs import Outcome, add, run, tell
+from tests.simulation.runs import Outcome, add, run, settle_in, tell
 from tests.simulation.world import Violation
 
 YEAR: Final = 365.25
@@ -97,7 +97,7 @@ def _workers(jobs: int, zone: str, hash_seed: str) -> Iterator[Any]:
     before = dict(os.environ)
     os.environ |= {"TZ": zone, "PYTHONHASHSEED": hash_seed}
     try:
-        pool = multiprocessing.get_context("spawn").Pool(jobs)
+        pool = multiprocessing.get_context("spawn").Pool(jobs, settle_in)
     finally:
         os.environ.clear()
         os.environ.update(before)

@@ -25,6 +25,7 @@ from actors.journal.store import LogReader
 
 SECTOR: Final = 512
 PAGE: Final = 4096  # SQLite's
+_STATES: Final = b'"RiskEngine":{'  # what only a checkpoint holds
 _LEAVES: Final = {0x0A, 0x0D}  # the first byte of its pages that hold keys, or rows
 Row = tuple[int, int | None, int, str, str | None, str, bytes]  # row, seq, ts, kind, type, body, hash
 Op = tuple[int, bytes] | int  # a write at an offset, or a truncation to a size
@@ -122,13 +123,16 @@ class SimDisk:
         self._due[operation] = after
 
     def flip(self, path: Path | str, random: Random) -> None:
-        """One bit at rest turns over; mostly where a page, or a row on it, says what it holds."""
+        """One bit at rest turns over; mostly where a page, or a row on it, says what it holds, or in a checkpoint."""
         file = self.files[str(path)]
         place, mask = random.randrange(len(file.cache)), 1 << random.randrange(8)
-        if (where := random.random()) < 0.3:
+        if (where := random.random()) < 0.2:
             place -= place % PAGE - random.randrange(16)
-        elif where < 0.6:
+        elif where < 0.5:  # by the lowest bit of a field's type a text is told from bytes
             place = _row_at(file.cache, place - place % PAGE, random) + random.randrange(16)
+            mask = random.choice((mask, 1))
+        elif where < 0.7 and (states := file.cache.rfind(_STATES)) >= 0:
+            place = max(states + random.randrange(-500, 500), 0)
         place = min(place, len(file.cache) - 1)
         file.cache[place] ^= mask
         if place < len(file.platter):

@@ -26,7 +26,7 @@ from tests.simulation.planted import Bug, planted
 BUGS: Final[tuple[Bug, ...]] = (*bugs.BUGS, *bugs_blind.BUGS)
 CAUGHT: Final = Path(__file__).parent / "caught.json"
 SEEDS: Final = 200
-SECONDS: Final = 300  # for all seeds of one bug; one that slows its worlds down is tried with fewer
+SECONDS: Final = 600  # for all seeds of one bug; one that slows its worlds down is tried with fewer
 ODD: Final = {"TZ": "America/St_Johns", "PYTHONHASHSEED": "31337"}
 
 

@@ -36,7 +36,7 @@ from actors.tower import MailboxFull, Meltdown
 from protocol.events import EVENTS, FACTS
 from tests.simulation.disk import Row, SimDisk, SimReader, rows
 from tests.simulation.process import FLOORS, LOG, Life
-from tests.simulation.reaper import await_sites
+from tests.simulation.reaper import await_site, await_sites
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -65,6 +65,7 @@ ARMED: Final = {
 }  # fmt: skip
 ELSEWHERE: Final = {"clock set back", "client leaves", "client stalls", "client babbles", "owner hurries"}
 SITES: Final = sorted(await_sites())
+COMMIT_AWAITED: Final = await_site("journal/actor.py", "await self._progress.wait()")
 HANGS_SECONDS: Final = 40.0  # a blocking call may take so long on a disk that hangs
 KINDS: Final = tuple(row.kind for row in (*EVENTS, *FACTS))
 MANY: Final = 1_000_000  # rows: all of them
@@ -189,6 +190,8 @@ class Mischief:
                 self.world.latency = self.world.plan.latency
             case "disk slow to sync":
                 self.world.sync_latency = random.choice((1.0, HANGS_SECONDS))
+                if random.random() < 0.5:  # the Journal dies, and stays in the midst of a commit that somebody awaits
+                    self.world.reaper.doom_at(COMMIT_AWAITED)
                 await trio.sleep(random.expovariate(1 / 10))
                 self.world.sync_latency = 0.0
             case "bit flips":
@@ -446,7 +449,7 @@ class Mischief:
                 db.execute("DELETE FROM checkpoint")  # or what is older than it would be taken for verified
                 db.execute("UPDATE log SET body = body || ' ' WHERE row = (SELECT max(row) FROM log)")
             found, life = rows(damaged, LOG), Life(0, 0)
-            life.agent = self.world.process.agent_on(life, damaged)
+            life.agent = self.world.process.agent_on(life, damaged, [])
             end = await self._end_of(life.agent)
             self.world.marks[end] += end == "quarantine"
             if end != "quarantine" or rows(damaged, LOG) != found:

@@ -85,15 +85,16 @@ class Process:
         finally:
             store.close()
         life.listener = Listener(partial(self.world.mischief.first_byte, life))
-        life.agent = self.agent_on(life, self.world.disk)
+        life.agent = self.agent_on(life, self.world.disk, [Note("STARTED", ("simulated",), "Started.", {})])
         assert tuple(floor.name for floor in life.agent.tower._floors) == FLOORS, "the faults aim at these"
         life.witness = Witness(self.world, life)
         spell = Spell(self.world.mischief.hangs, self.world.mischief.poisons)
         haunt(life.agent.tower, self.world.reaper, spell, life.witness)
 
-    def agent_on(self, life: Life, disk: SimDisk) -> Agent:
-        note = Note("STARTED", ("simulated",), "Started.", {})
-        founding = Founding("seed", self.world.market.pinned, self.world.market.begins, self.world.plan.config, [note])
+    def agent_on(self, life: Life, disk: SimDisk, notes: list[Note]) -> Agent:
+        """An agent of this world, on that disk. It has `notes` to tell of its own life."""
+        market = self.world.market
+        founding = Founding("seed", market.pinned, market.begins, self.world.plan.config, notes)
         blocking = partial(self._blocking, life)
         return Agent(
             House(

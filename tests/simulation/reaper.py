@@ -138,6 +138,13 @@ def await_sites() -> set[str]:
     }
 
 
+def await_site(file: str, source: str) -> str:
+    """The one await of `actors/` that reads like this."""
+    lines = (ACTORS / file).read_text().split("\n")
+    (line,) = [number for number, text in enumerate(lines, 1) if text.strip() == source]
+    return _place(ACTORS / file, line)
+
+
 @frozen
 class Spell:
     """What becomes of a message that a floor has read: it may never be done with, or kill each time."""

@@ -25,6 +25,7 @@ from tests.simulation.outsiders import Outsiders
 from tests.simulation.plan import Plan
 from tests.simulation.process import LOG, Life, Process
 from tests.simulation.reaper import Reaper
+from tests.simulation.refold import forgotten
 
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
 AUDIT_SECONDS: Final = 2.0
@@ -267,7 +268,16 @@ class World:
         if told != fell:
             self.complain("restarts", f"{fell} actors were restarted, the journal tells of {told}")
 
+    def check_refold(self) -> None:
+        """A restart is a replay: with the last checkpoint or without it, it comes to the same."""
+        life = Life(0, 0)
+        with closing(self.disk.view()) as view:
+            floors = self.process.agent_on(life, view, notes=[]).tower._floors
+            for what in forgotten(view, LOG, "log_simulated", floors):
+                self.complain("22", what)
+
     def _closing_checks(self) -> None:
+        self.check_refold()
         self.violations += [Violation(v.statement, f"row {v.row}: {v.text}") for v in self.judge.violations]
         self.marks += self.judge.marks
         for name, count in self.disk.marks.items():
