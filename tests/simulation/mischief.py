@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import datetime
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import apsw
 import trio
@@ -122,6 +122,8 @@ class Mischief:
         self._lethal: str | None = None  # which floor dies of its next message
         self._fire: str | None = None  # what befalls the stop, once it is about to be told
         self._crowds = False  # the Broadcaster's mailbox is full when the next commit is told
+        # How far it is jammed: it is to hang, its mailbox is full, the Journal could not tell it of a commit.
+        self._jam: Literal["hangs", "full", "told"] | None = None
         self._orphan: tuple[str, type, Callable[[], Any]] | None = None  # which message is to outlive the Journal
         self._busy_with: Any = None  # the message that its reader is not done with
         self._end_at_commit = False  # the process is killed soon after the next one is told
@@ -167,8 +169,10 @@ class Mischief:
             case "mailbox flood":
                 if random.random() < 0.5:
                     self._flood("Strategist", TellNotes)
-                else:
+                elif random.random() < 0.5:
                     self._crowds = True
+                else:
+                    self._hang, self._accomplice, self._jam = ("Broadcaster", Committed), None, "hangs"
             case "process killed" | "power cut":
                 self._until_end, self._end = random.randrange(1, 2000), kind
             case "power cut in a write" | "killed in a write":
@@ -239,21 +243,21 @@ class Mischief:
     def sending(self, floor: str, message: Any) -> None:
         """Ahead of each message: the Broadcaster's mailbox may be full just when the Journal tells of a commit, and so
         may the Strategist's at an end, or somebody dies, once the feed has halted and that is to be said."""
+        life, orphan = self.world.life, self._orphan
         if self._crowds and floor == "Broadcaster" and isinstance(message, Committed):
             self._crowds = False
             self._flood("Broadcaster", self._same_outage)
-            if self.world.life is not None and self.world.random.random() < 0.5:
-                # It falls with an older floor before it has read any of it, and somebody waits for all to be written.
-                self.world.reaper.kill(self.world.random.choice(FLOORS[1:6]))
-                with suppress(MailboxFull):
-                    self.world.life.agent.tower.outside().address("Journal").tell(Flush())
-        life, orphan = self.world.life, self._orphan
         if life is not None and orphan and orphan[:2] == (floor, type(message)) and life.witness.at_risk:
             self._busy_with = orphan[2]()
             with suppress(MailboxFull):
                 life.agent.tower.outside().address(floor).tell(self._busy_with)
         if isinstance(message, TellNotes) and floor == "Strategist" and life is not None and life.over.is_set():
             self._strike_the_farewell()
+
+    def refused(self, floor: str, message: Any) -> None:
+        """A mailbox is full."""
+        if self._jam == "full" and floor == "Broadcaster" and isinstance(message, Committed):
+            self._jam = "told"
 
     def sent(self, floor: str, message: Any) -> None:
         """The next message behind the one that its reader is busy with: now the Journal dies, with the turns that are
@@ -264,6 +268,13 @@ class Mischief:
                 self._orphan, self._end_at_commit = None, True
             else:
                 self._busy_with = None
+        life = self.world.life
+        if self._jam == "told" and floor == "Journal" and isinstance(message, Settle) and life is not None:
+            # More is to be written, somebody waits for all of it, and the Broadcaster falls before it has read a word.
+            self._jam = None
+            with suppress(MailboxFull):
+                life.agent.tower.outside().address("Journal").tell(Flush())
+            self.world.reaper.doom(1, "Strategist")
         if isinstance(message, Committed) and self._end_at_commit:
             self._end_at_commit = False
             self._until_end, self._end = self.world.random.randrange(1, 30), "process killed"
@@ -357,6 +368,9 @@ class Mischief:
         self._hang = None
         self.world.marks["stuck actor"] += 1
         self.killed(floor, "actor hangs")
+        if self._jam == "hangs":
+            self._jam = "full"
+            self._flood("Broadcaster", self._same_outage)
         if self._accomplice is not None:
             self.world.reaper.doom(1, self._accomplice)
             self._deaths_in_round.clear()  # the two are one death

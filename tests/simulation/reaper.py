@@ -170,7 +170,7 @@ def haunt(tower: Tower, reaper: Reaper, spell: Spell, witness: Witness) -> None:
         try:
             post(floor, envelope)
         except MailboxFull:
-            witness.crowded = True
+            witness.refused(tower._floors[floor].name, envelope.message)
             raise
         witness.sent(tower._floors[floor].name, envelope.message)
 

@@ -42,6 +42,10 @@ class Witness:
         self._shown_at_first: Shown | None = None  # when the round was begun
         self.crowded = False  # a mailbox was full: not everything is told any more
 
+    def refused(self, floor: str, message: Any) -> None:
+        self.crowded = True
+        self._world.mischief.refused(floor, message)
+
     def has_read(self, floor: str, message: Any) -> bool:
         return (floor, id(message)) in self._read
 
