@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final
@@ -81,14 +82,15 @@ def _columns(counts: Iterable[tuple[str, int]]) -> Iterator[str]:
     return (f"  {name:<36}{count:>8}" for name, count in sorted(counts))
 
 
-def outcomes(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+def outcomes(seeds: Sequence[int], jobs: int, *, hasty: bool = False) -> Iterator[Outcome]:
     """Of all seeds, in processes of their own. The machine's day and its hash seed are odd ones, and each tenth seed is
     run once more under others: they must not matter."""
+    one = partial(run, hasty=hasty)
     again = seeds[::AGAIN]
     # By these two hash seeds a set of any two of the worlds' pairs is walked in one order and in the other.
     with _workers(jobs, "America/St_Johns", "31337") as workers, _workers(1, "Pacific/Kiritimati", "1") as others:
-        repeated = others.imap(run, again)
-        for outcome in workers.imap(run, seeds, chunksize=1):
+        repeated = others.imap(one, again)
+        for outcome in workers.imap(one, seeds, chunksize=1):
             yield _repeatable(outcome, next(repeated)) if outcome.seed in again else outcome
 
 
@@ -127,7 +129,8 @@ def main(
     """Run simulated worlds. Exit 1 where a statement did not hold."""
     chosen = only or range(first, first + seeds)
     tally, begun = Tally(), monotonic()
-    for outcome in map(run, chosen) if once else outcomes(chosen, min(jobs, len(chosen))):
+    one = partial(run, hasty=until_violated)
+    for outcome in map(one, chosen) if once else outcomes(chosen, min(jobs, len(chosen)), hasty=until_violated):
         tally.take(outcome)
         if as_json:
             print(json.dumps(asdict(outcome)), flush=True)

@@ -54,11 +54,11 @@ def settle_in() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-def run(seed: int) -> Outcome:
-    """Run the seed's world. Never raises: what goes wrong is a violation."""
+def run(seed: int, *, hasty: bool = False) -> Outcome:
+    """Run the seed's world, a `hasty` one to its first violation. Never raises: what goes wrong is a violation."""
     logging.disable(logging.CRITICAL)
     plan = draw(seed)
-    world = World(plan)
+    world = World(plan, hasty=hasty)
     try:
         _within(PATIENCE_SECONDS, world)
         if not _passed_over(world) and not world.violations:

@@ -47,6 +47,7 @@ class World:
 
     plan: Plan
     disturbed: bool = True
+    hasty: bool = False  # it ends at its first violation
     violations: list[Violation] = Factory(list)
     marks: Counter[str] = Factory(Counter)  # rare states, how often
     faults: Counter[str] = Factory(Counter)  # by kind, as injected
@@ -116,12 +117,17 @@ class World:
     def complain(self, statement: str, text: str) -> None:
         if len(self.violations) < MANY:
             self.violations.append(Violation(statement, text))
+        if self.hasty:
+            self._end()
+
+    def _end(self) -> None:
+        if self._everybody is not None:
+            self._everybody.cancel()
 
     def give_up(self, why: str) -> None:
         """Called from outside of it, in the midst of anything."""
         self.complain("simulator", why)
-        if self._everybody is not None:
-            self._everybody.cancel()
+        self._end()
 
     async def _life(self) -> bool:
         """One process; whether the world is done with it."""
@@ -224,6 +230,8 @@ class World:
         fresh = found[1:] if known else found
         self.log += fresh
         self.judge.read(fresh)
+        if self.hasty and self.judge.violations:
+            self._end()
         versions = sum(row[3] == "config" for row in self.log)
         if self.outsiders.acknowledged > versions and self.calm:
             self.complain("2", f"config version {self.outsiders.acknowledged} was acknowledged, the log has {versions}")
