@@ -879,9 +879,9 @@ EXECUTOR: Final = (
     Bug(
         "snapshot-is-due-after-each-restart",
         "5",
-        "actors/executor/book.py",
-        "FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked, Snapshot)",
-        "FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked)",
+        "actors/executor/actor.py",
+        "FOLDED: Final = tuple(dict.fromkeys((*BOOK_ROWS, *lives.FOLDED)))",
+        "FOLDED: Final = tuple(r for r in {*BOOK_ROWS, *lives.FOLDED} if r.kind != 'snapshot')",
         "A kind was left out of the list. Seen when a restart falls between two snapshots that are more than a round "
         "apart.",
     ),

@@ -212,6 +212,8 @@ class Mischief:
             case _:
                 self._stint += 1
                 self.world.disk.trouble = DISK_TROUBLES[kind]
+                if kind == "disk full" and random.random() < 0.5:  # a process begins that can read, and not say so
+                    self._die("process killed")
                 self._accompany()
                 await trio.sleep(random.expovariate(1 / 4))
                 self.world.disk.trouble = None
@@ -261,11 +263,11 @@ class Mischief:
 
     def sent(self, floor: str, message: Any) -> None:
         """The next message behind the one that its reader is busy with: now the Journal dies, with the turns that are
-        not on the disk. Whether it mattered shows when somebody restores by what is written next."""
+        not on the disk. Of a checkpoint it shows when somebody restores by it, as soon as it is written."""
         if self._busy_with is not None and self._orphan is not None and self._orphan[:2] == (floor, type(message)):
             if self.world.reaper.kill("Journal"):
                 self.world.marks[f"{type(message).__name__} outlived the Journal"] += 1
-                self._orphan, self._end_at_commit = None, True
+                self._orphan, self._end_at_commit = None, isinstance(message, SaveCheckpoint)
             else:
                 self._busy_with = None
         life = self.world.life
