@@ -110,7 +110,8 @@ def evolve(live: Live, row: Any) -> Live:
         case Mined():
             return _mined(live, row)
         case GivenUp():
-            return _ended(live, row.order_ref)
+            coins = {} if row.coins is None else {NATIVE: row.coins}
+            return _ended(changed(live, units=live.units | coins), row.order_ref)
         case Trade(phase="live"):
             return _ended(live, row.order_ref)
         case Flattening():
