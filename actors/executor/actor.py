@@ -40,7 +40,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.strategist.outcomes import rejected
+from actors.strategist.outcomes import rejected, skipped
 from actors.tower import Actor, Address, Died, MailboxFull, TooLate
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
@@ -252,7 +252,7 @@ class Executor(Actor):
                 fresh = rejected({}, order, quote, asked.at)
             else:
                 found = intend(order, quote, live, settings, self._decimals, "flatten", asked.at, asked.now)
-                fresh = () if isinstance(found, Refusal) else (found,)
+                fresh = skipped({}, order, found, asked.at) if isinstance(found, Refusal) else (found,)
             self._append(asked.turn, *fresh)
             rows += fresh
         return self._books(tuple(rows))

@@ -44,11 +44,10 @@ def concluded(
     if seen.late <= OVER_SECONDS:
         return None
     token, other = intended.from_token, intended.to_token
-    kept = seen.units[token] >= handed.units[token]
-    if seen.used == seen.waiting == handed.nonce and kept:
+    over = seen.used == seen.waiting and not seen.swaps and seen.units[token] >= handed.units[token]
+    if over and seen.used == handed.nonce:
         return KitDidNot(ref, f"no transaction left the wallet within {seen.late} s after its deadline")
-    none = seen.searched or seen.units[other] <= handed.units[other]
-    if seen.used == seen.waiting > handed.nonce and kept and none and not seen.swaps:
+    if over and seen.used > handed.nonce and (seen.searched or seen.units[other] <= handed.units[other]):
         sent = f"{seen.used - handed.nonce} transactions of the wallet, and none of them gave any {token}"
         return KitDidNot(ref, sent, seen.units[NATIVE])
     return None if seen.late <= DOUBT_SECONDS else Unexplained(ref, seen.used, len(seen.swaps), seen.units)
