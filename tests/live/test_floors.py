@@ -1,9 +1,10 @@
-"""The Executor's own work beside its mailbox: it looks after one order at a time, and waits until what was seen is
-learned. The real one, in a tower whose other floors answer as a test says."""
+"""What the Executor and the TwakSigner do beside their mailboxes: an order is looked after until what was seen of it is
+learned, and the guard is watched. The real ones, in a tower whose other floors answer as a test says."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any, Final
 
 import trio
@@ -11,12 +12,27 @@ from attrs import define, field
 
 from actors.executor.actor import LEARNING_SECONDS, Dealing, Executor
 from actors.executor.order_life import Lapsed, Sighting
-from actors.messages import Flush, Learned, LookAfter, ReadAnchor, ReadCheckpoint, ReadRows, Seen
+from actors.messages import (
+    Flush,
+    Learned,
+    LookAfter,
+    ReadAnchor,
+    ReadCheckpoint,
+    ReadRows,
+    RevokeSigning,
+    Seen,
+    SigningChanged,
+)
 from actors.tower import Actor, Desk, Floor, Tower
+from actors.twak_signer.actor import WATCH_SECONDS, Armed, TwakSigner
+from protocol.errors import Outage
 from protocol.events import ConfigAdopted, Row
-from protocol.signing import Anchor
+from protocol.signing import Anchor, Answer, Question, ReadGuard, Revoked
 from tests.actors.seeded import over_seeds
 from tests.live.lives import AT, CONFIG, DECIMALS, OPENED, folded, intended
+from tests.world import chain as chains
+from tests.world.chain import SimChain
+from tests.world.guard import ANSWER_SECONDS, SimGuard
 
 BUY: Final = intended(folded(*OPENED))
 LOG: Final[tuple[Row, ...]] = (ConfigAdopted(AT, 1, CONFIG), *OPENED, BUY)
@@ -58,7 +74,7 @@ class Around:
         assert isinstance(message, Seen)
         self.told.append(message.seen)
 
-    def tower(self) -> Tower:
+    def around_the_executor(self) -> Tower:
         def executor(desk: Desk) -> Executor:
             signer, strategist, broadcaster = map(desk.address, ("TwakSigner", "Strategist", "Broadcaster"))
             dealing = Dealing(signer, signer, strategist, broadcaster, DECIMALS)
@@ -79,7 +95,7 @@ class Around:
 async def test_a_late_word_of_what_was_learned_before_does_not_end_the_wait_for_what_was_seen_since() -> None:
     first, second = Lapsed(BUY.order.ref, 1), Lapsed(BUY.order.ref, 2)
     around = Around([first, second])
-    tower = around.tower()
+    tower = around.around_the_executor()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(tower.run)
         await tower.standing.wait()
@@ -92,4 +108,49 @@ async def test_a_late_word_of_what_was_learned_before_does_not_end_the_wait_for_
         executor.tell(Learned(second))
         await trio.sleep(10)
         assert len(around.looks) == 3
+        nursery.cancel_scope.cancel()
+
+
+@define(eq=False)
+class SlowToTell(SimGuard):
+    """How it stands is said only once it may be."""
+
+    may: trio.Event = field(factory=trio.Event)
+
+    async def ask(self, question: Question, /, *, within: float = ANSWER_SECONDS) -> Answer | Outage:
+        answer = await SimGuard.ask(self, question, within=within)
+        if isinstance(question, ReadGuard):
+            await self.may.wait()
+        return answer
+
+
+@over_seeds
+async def test_how_the_guard_stood_before_a_kill_is_not_told_after_it() -> None:
+    """It would be news of a guard that was restored."""
+    random, told = Random(0), list[Any]()
+    guard = SlowToTell(SimChain(random), random)
+    armed = Armed(guard.chain, guard, chains.settings(), {}, {})
+
+    def signer(desk: Desk) -> TwakSigner:
+        journal, strategist, broadcaster = map(desk.address, ("Journal", "Strategist", "Broadcaster"))
+        return TwakSigner(armed, journal=journal, strategist=strategist, broadcaster=broadcaster)
+
+    tower = Tower(
+        [
+            Floor("Journal", lambda _: Answering(lambda _: None)),
+            Floor("TwakSigner", signer),
+            Floor("Strategist", lambda _: Answering(told.append)),
+            Floor("Broadcaster", lambda _: Answering(lambda _: None)),
+        ]
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tower.run)
+        await tower.standing.wait()
+        await trio.sleep(1)  # it is being asked how it stands
+        revoked = await tower.outside().address("TwakSigner").ask(RevokeSigning("enough"))
+        assert isinstance(revoked, Revoked)
+        guard.may.set()
+        await trio.sleep(2 * WATCH_SECONDS)
+        assert told
+        assert set(told) == {SigningChanged(revoked.at, "by hand", True)}
         nursery.cancel_scope.cancel()
