@@ -106,7 +106,7 @@ class Pursuit:
     _status: GuardStatus | None = None
     _waits: dict[str, _Wait] = field(factory=dict)  # by what is waited for
     _began: float | None = None
-    _unheard: dict[str, float] = field(factory=dict)  # when a request for the order was last without an answer
+    _unheard: dict[str, float] = field(factory=dict)  # when the guard was last asked of an order, and not heard
     _trails: dict[str, _Trail] = field(factory=dict)  # of orders that a kit has
 
     async def look(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
@@ -159,7 +159,7 @@ class Pursuit:
         price = int(await self.chain.gas_price() * OVER_MARKET)
         if (purse := await self.chain.balance(wallet)) < (gas := GAS[leg] * price):
             if not quiet:
-                return None  # gas may become cheaper, too
+                return None
             reason = f"the wallet has {Units(purse).amount(18):.6f} BNB, gas may take {Units(gas).amount(18):.6f}"
             return Denied(order.ref, "gas_funds", reason, str(purse), str(gas))
         least = 0
@@ -204,8 +204,7 @@ class Pursuit:
         answer = await self.guard.ask(Recall(intent_of(order, leg)))
         if isinstance(answer, Recalled):
             return answer
-        if order.ref in self._unheard:  # nor has it come to that by now
-            self._unheard[order.ref] = trio.current_time()
+        self._unheard[order.ref] = trio.current_time()  # what it was asked before, it has not come to either
         raise Unavailable(_outage(answer))
 
     async def _signature(self, order: OpenOrder, leg: Leg, signed: Signed) -> Signature | None:
@@ -345,35 +344,41 @@ class Pursuit:
         waiting = await self.chain.transaction_count(wallet, pending=True)
         if used == waiting == handed.nonce and late <= OVER_SECONDS:
             return None  # most looks are of this kind
-        swaps, searched = await self._swaps(order, handed, head, wallet)
-        traces = Traces(late, used, waiting, swaps, searched, await self._units(order, wallet))
+        if (found := await self._swaps(order, handed, head, wallet)) is None:
+            return None
+        traces = Traces(late, used, waiting, *found, await self._units(order, wallet))
         return concluded(order.ref, intended, handed, traces)
 
     async def _swaps(
         self, order: OpenOrder, handed: HandedOver, head: Block, wallet: str
-    ) -> tuple[tuple[KitSent, ...], bool]:
+    ) -> tuple[tuple[KitSent, ...], bool] | None:
         """The wallet's own transactions since then that gave the order's token for the other one, and whether these
-        are all. So many blocks at a look as an endpoint gives the logs of; the newest ones again and again."""
+        are all; None while there are blocks to be searched, or an endpoint may give by and by what it does not give
+        now. So many blocks at a look as an endpoint gives the logs of; the newest ones again and again."""
         gives, brings = (address_of(self.settings, it) for it in (order.intended.from_token, order.intended.to_token))
         if handed.block is None:
             return (), False
         trail = self._trails.setdefault(order.ref, _Trail(handed.block))
-        last = min(head.number, trail.next + self.settings.log_blocks - 1)
+        last = min(head.number, trail.next + max(self.settings.log_blocks - 1, self.settings.confirmations))
+        if head.number < trail.next:
+            return None  # an endpoint that is behind
+        found, tried = list[KitSent](), self._waits.setdefault(f"searched {order.ref}", _Wait(trio.current_time(), 0))
+        tired = trio.current_time() - tried.since > OVER_SECONDS
         try:
             trail.hashes |= dict.fromkeys(await self.chain.outgoing(gives, wallet, trail.next, last))
-        except NotGiven:  # many an endpoint has no logs to give
-            return (), False
+        except NotGiven:  # many have no logs to give
+            return ((), False) if tired else None
         trail.next = max(trail.next, min(last + 1, head.number - self.settings.confirmations))
-        found, searched = list[KitSent](), last == head.number
+        if last < head.number:
+            return None
         for hash in trail.hashes:
             seen, receipt = await self.chain.transaction(hash), await self.chain.receipt(hash)
             if seen is None or receipt is None:
-                searched = False
-                continue
+                return ((), False) if tired else None
             ours = seen.sender == wallet.lower() and seen.nonce >= handed.nonce
             if ours and gained(receipt, gives, wallet) < 0 < gained(receipt, brings, wallet):
                 found.append(KitSent(order.ref, seen.nonce, hash))
-        return tuple(found), searched
+        return tuple(found), True
 
     async def _vanished(self, order: OpenOrder, latest: Submitted, head: Block, wallet: str) -> Sighting | None:
         """A kit's swap is not ours to send again: one that nobody knows any more counts as not sent, and one that waits

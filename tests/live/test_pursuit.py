@@ -591,6 +591,7 @@ async def handed(desk: Desk, kit_does: KitDoes) -> str:
 async def long_after(desk: Desk, seconds: float = OVER_SECONDS) -> None:
     desk.chain.mine(seconds=desk.config.live.deadline_seconds + seconds + 1)
     desk.chain.mine(CONFIRMATIONS + 1)
+    await trio.sleep(seconds + 1)
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -613,13 +614,15 @@ async def test_a_swap_whose_hash_no_kit_has_named_is_found_on_the_chain(
     desk.agrees()  # the gas of its approval, too
 
 
-async def test_a_swap_is_found_however_many_blocks_it_is_behind(autojump_clock: trio.abc.Clock) -> None:
-    """While the daemon was away, say: as many blocks are looked through at once as an endpoint gives the logs of."""
+@pytest.mark.parametrize("seconds", [3, 100])
+async def test_a_swap_is_found_however_many_blocks_it_is_behind(seconds: int, autojump_clock: trio.abc.Clock) -> None:
+    """While the daemon was away, say, and be it for so long that nobody would wait any more: as many blocks are looked
+    through at once as an endpoint gives the logs of."""
     desk = Desk.at(settings=chains.settings(log_blocks=10))
     desk.chain.mine(20)
     await handed(desk, "sends and is lost")
     assert await desk.look() is None
-    desk.chain.mine(47)
+    desk.chain.mine(47, seconds=seconds)
     seen = [await desk.look() for _ in range(5)]
     assert seen[:4] == [None] * 4
     assert isinstance(seen[4], KitSent)
