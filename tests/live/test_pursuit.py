@@ -688,7 +688,7 @@ async def test_a_swap_of_a_kit_s_that_waits_for_ever_calls_a_person(autojump_clo
     """With its hash or without it: it is not ours to replace."""
     for kit_does in ("sends", "sends and is lost"):
         desk = Desk.at()
-        await handed(desk, kit_does)  # type: ignore[arg-type]
+        await handed(desk, kit_does)
         desk.chain.holding = True
         await desk.step()
         await long_after(desk)
