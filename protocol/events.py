@@ -281,13 +281,15 @@ class Submitted:
 @frozen
 class HandedOver:
     """The order is given to a kit that quotes, signs and sends by itself: from here on only the chain can say what
-    became of it. `nonce` is the wallet's next one before that, `units` what it held of both tokens."""
+    became of it. Before that the wallet's next nonce was `nonce`, it held `units` of both tokens and of the chain's
+    coin, and `block` was the newest one."""
 
     kind: ClassVar[str] = "handed_over"
     ts: datetime
     order_ref: str
     nonce: int
     units: dict[str, Units]
+    block: int | None = None
 
 
 @frozen
@@ -311,7 +313,9 @@ class Mined:
 @frozen
 class GivenUp:
     """An order that ends without a trade, on proof: `code` names it. Whatever was signed for it can never be mined, or
-    was, and has moved nothing but `gas`, USDT, which the book pays."""
+    was, and has moved nothing but `gas`, USDT, which the book pays. Only a kit's order can end without that proof, as
+    `unexplained`: then a person is asked. `coins` is what the wallet has of the chain's coin by now, in wei, where
+    others than our own transactions have paid with it."""
 
     kind: ClassVar[str] = "given_up"
     ts: datetime
@@ -320,6 +324,7 @@ class GivenUp:
     code: str
     entry: str
     gas: Decimal
+    coins: Units | None = None
 
 
 @frozen

@@ -85,7 +85,8 @@ class SignTransaction:
 
 @frozen
 class SwapByTwak:
-    """Have the kit swap `spend` base units of one token for another. It quotes, approves, signs and sends by itself."""
+    """Have the kit swap `spend` base units of one token for another. It quotes, approves, signs and sends by itself.
+    After `deadline`, in seconds of the chain's clock, it is not asked to any more."""
 
     kind: ClassVar[str] = "swap"
     intent: str = field(validator=_name)
@@ -93,6 +94,7 @@ class SwapByTwak:
     to_token: str = field(validator=_address)
     spend: int
     min_received: int
+    deadline: int
     anchor: Anchor
 
 

@@ -26,7 +26,7 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from actors.chain.logs import SWAP, SYNC, pool_event
+from actors.chain.logs import SWAP, SYNC, TRANSFER, pool_event
 from actors.chain.port import (
     Accepted,
     AlreadyKnown,
@@ -183,6 +183,22 @@ class Node:
             return found
 
         return await self._asked(lambda: self._w3.eth.get_logs(wanted), events)
+
+    async def outgoing(self, token: str, owner: str, first: int, last: int) -> tuple[str, ...]:
+        sender = "0x" + owner.lower().removeprefix("0x").rjust(64, "0")
+        wanted: Any = {
+            "address": _checksummed(token), "topics": [TRANSFER, sender], "fromBlock": first, "toBlock": last
+        }  # fmt: skip
+
+        def hashes(logs: Any) -> tuple[str, ...]:
+            for log in logs:
+                found, block = _log(log), _natural(log["blockNumber"])
+                asked_for = found.address == token.lower() and found.topics[:2] == (TRANSFER, sender)
+                if not asked_for or not first <= block <= last:
+                    raise _Malformed("a log that was not asked for")
+            return tuple(dict.fromkeys(_hash(log["transactionHash"]) for log in logs))
+
+        return await self._asked(lambda: self._w3.eth.get_logs(wanted), hashes)
 
     async def answer(self, feed: str, at: Block | None) -> Answer:
         _, price, _, updated_at, _ = await self._call(feed, "latestRoundData", (), at)

@@ -187,6 +187,10 @@ class Chain(Protocol):
     async def pool_events(self, pools: tuple[str, ...], first: int, last: int, /) -> list[PoolEvent]:
         """All Sync and Swap events of these pools in the blocks from `first` to `last`, in their order."""
 
+    async def outgoing(self, token: str, owner: str, first: int, last: int, /) -> tuple[str, ...]:
+        """The hashes of the transactions in the blocks from `first` to `last` in which tokens left `owner`, by their
+        Transfer events, in their order."""
+
     async def answer(self, feed: str, at: Block | None = None, /) -> Answer:
         """The latest answer of a Chainlink feed."""
 

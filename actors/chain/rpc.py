@@ -125,6 +125,9 @@ class RpcChain:
     async def pool_events(self, pools: tuple[str, ...], first: int, last: int, /) -> list[PoolEvent]:
         return await self._of_one(lambda node: node.pool_events(pools, first, last))
 
+    async def outgoing(self, token: str, owner: str, first: int, last: int, /) -> tuple[str, ...]:
+        return await self._of_one(lambda node: node.outgoing(token, owner, first, last))
+
     async def answer(self, feed: str, at: Block | None = None, /) -> Answer:
         return await self._of_one(lambda node: node.answer(feed, at))
 

@@ -14,7 +14,7 @@ from actors.executor.book import FOLDED as BOOK_ROWS
 from actors.executor.book import Book, evolve
 from actors.executor.fills import done_rows, execute, fill_at_open
 from actors.executor.live import Live, OpenOrder
-from actors.executor.order_life import learn
+from actors.executor.order_life import Sighting, learn
 from actors.executor.snapshots import due, mark_of, snapshot
 from actors.executor.swaps import Decimals, intend, way_out
 from actors.messages import (
@@ -40,12 +40,23 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.strategist.outcomes import rejected
+from actors.strategist.outcomes import rejected, skipped
 from actors.tower import Actor, Address, Died, MailboxFull, TooLate
 from actors.turn import Draft, Turn
 from protocol.codec import from_plain, to_plain
 from protocol.errors import Outage, Refusal
-from protocol.events import ConfigAdopted, Decided, Intended, Marked, OrderPlaced, Purpose, QuoteRejected, Row, Trade
+from protocol.events import (
+    ConfigAdopted,
+    Decided,
+    GivenUp,
+    Intended,
+    Marked,
+    OrderPlaced,
+    Purpose,
+    QuoteRejected,
+    Row,
+    Trade,
+)
 from protocol.market import Round, Tick
 from protocol.orders import entry_ref
 from protocol.settings import AgentConfig
@@ -56,6 +67,7 @@ FOLDED: Final = tuple(dict.fromkeys((*BOOK_ROWS, *lives.FOLDED)))
 PERIOD_SECONDS: Final = 0.5  # between two looks after a live order
 LEARNING_SECONDS: Final = 60.0  # longer than the Strategist can take without being ended
 LONGEST_SECONDS: Final = 300.0  # between two tries to sell what is to be sold
+MOVED_SECONDS: Final = 10.0  # the same while they fail by a price that moved, at no cost
 
 
 @frozen
@@ -101,7 +113,11 @@ class Executor(Actor):
         self._risk = risk
         self._dealing = dealing
         self._desk: Draft[_Desk]
-        self._learned = trio.Event()  # of what was seen last
+        self._awaited: tuple[Sighting | None, trio.Event] = (
+            None,
+            trio.Event(),
+        )  # what was seen last, once it is learned
+        self._moved = False  # was the order that ended last given up for its price?
 
     async def restore(self) -> None:
         self._desk = Draft(
@@ -126,7 +142,9 @@ class Executor(Actor):
             case Learn():
                 return await self._learn(message)
             case Learned():
-                self._learned.set()
+                seen, learned = self._awaited
+                if message.seen == seen:  # and not what was given up waiting for
+                    learned.set()
                 return None
             case SellOut():
                 return await self._sell_out(message)
@@ -208,6 +226,7 @@ class Executor(Actor):
         desk = self._desk.now
         rows = learn(desk.live, asked.seen, desk.settings, self._decimals, asked.at)
         self._append(asked.turn, *rows)
+        self._moved = any(isinstance(row, GivenUp) and row.code == "moved" for row in rows)
         trades = tuple(row for row in rows if isinstance(row, Trade))
         if trades:
             assessed = await self._risk.ask(Assess(asked.turn, trades))
@@ -233,7 +252,7 @@ class Executor(Actor):
                 fresh = rejected({}, order, quote, asked.at)
             else:
                 found = intend(order, quote, live, settings, self._decimals, "flatten", asked.at, asked.now)
-                fresh = () if isinstance(found, Refusal) else (found,)
+                fresh = skipped({}, order, found, asked.at) if isinstance(found, Refusal) else (found,)
             self._append(asked.turn, *fresh)
             rows += fresh
         return self._books(tuple(rows))
@@ -244,7 +263,7 @@ class Executor(Actor):
 
     async def work(self) -> None:
         """Look after the oldest open order; where there is none and everything is to be sold, see at which price. Each
-        try that sells nothing makes the next one wait longer."""
+        try that sells nothing makes the next one wait longer, but not by much where it is the price that runs away."""
         if (dealing := self._dealing) is None:
             return
         patience, held = PERIOD_SECONDS, ""
@@ -256,7 +275,8 @@ class Executor(Actor):
                 elif live.flattening is not None:
                     await self._look_for_prices(tuple(sorted(live.book.positions)), dealing)
                     before, held = held, f"{live.flattening} {sorted(live.book.positions)}"
-                    pause = patience = min(2 * patience, LONGEST_SECONDS) if held == before else PERIOD_SECONDS
+                    longest = MOVED_SECONDS if self._moved else LONGEST_SECONDS
+                    pause = patience = min(2 * patience, longest) if held == before else PERIOD_SECONDS
             except (MailboxFull, TooLate, Died) as error:
                 log.warning("a floor is too busy to look after live orders: %s", error)
             await trio.sleep(pause)
@@ -270,10 +290,10 @@ class Executor(Actor):
         self._show(seen, dealing)
         if seen is None or isinstance(seen, Outage):
             return
-        self._learned = trio.Event()
+        self._awaited = (seen, learned := trio.Event())
         dealing.strategist.tell(Seen(seen))
         with trio.move_on_after(LEARNING_SECONDS):  # what is learned twice is learned once, but in this order
-            await self._learned.wait()
+            await learned.wait()
 
     async def _look_for_prices(self, pairs: tuple[str, ...], dealing: Dealing) -> None:
         observed = await dealing.signer.ask(Observe(pairs))

@@ -16,6 +16,7 @@ from actors.executor import book as books
 from actors.executor.book import Book
 from protocol.events import (
     LIVE_FACTS,
+    Decided,
     Flattening,
     Frozen,
     GivenUp,
@@ -68,7 +69,7 @@ class OpenOrder:
 @frozen(slots=False)
 class Live:
     """`status` is the agent's; `flattening` says why everything is to be sold, `frozen` why nothing is begun. `intents`
-    is how many there were so far: what tells the names of two at one time apart."""
+    is how many wishes were intended or turned down so far: what tells the names of two at one time apart."""
 
     book: Book = Factory(lambda: Book(phase="live"))
     units: dict[str, Units] = Factory(dict)
@@ -88,7 +89,7 @@ class Live:
         return not self.book.positions and not self.orders
 
 
-FOLDED = (*LIVE_FACTS, Trade, Marked, Snapshot, StatusChange)
+FOLDED = (*LIVE_FACTS, Decided, Trade, Marked, Snapshot, StatusChange)
 
 
 def evolve(live: Live, row: Any) -> Live:
@@ -103,6 +104,8 @@ def evolve(live: Live, row: Any) -> Live:
             return changed(live, units=row.units, flattening=None, frozen=None)
         case Intended():
             return changed(live, orders={**live.orders, row.order.ref: OpenOrder(row)}, intents=live.intents + 1)
+        case Decided(phase="live"):
+            return changed(live, intents=live.intents + 1)
         case Submitted():
             return _with(live, _submitted(live.orders[row.order_ref], row))
         case HandedOver():
@@ -110,7 +113,8 @@ def evolve(live: Live, row: Any) -> Live:
         case Mined():
             return _mined(live, row)
         case GivenUp():
-            return _ended(live, row.order_ref)
+            coins = {} if row.coins is None else {NATIVE: row.coins}
+            return _ended(changed(live, units=live.units | coins), row.order_ref)
         case Trade(phase="live"):
             return _ended(live, row.order_ref)
         case Flattening():

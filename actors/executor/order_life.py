@@ -4,14 +4,15 @@
        │  └───────────────────────┴────────────^  │
        │                                           └──> given up (reverted, usurped)
        ├──> given up (refused, lapsed: nothing was signed)
-       └──> handed ──> swapping, or given up (only the kit or the chain can say)
+       └──> handed ──> swapping, or given up (only the kit or the chain can say; if neither can, a person)
 
 The log comes first: the intent is durable before it is signed, the signature before it is sent. What was seen is no
 state: it is told to the log, or seen again. So a restart asks `TwakSigner` about every open order, and a sighting that
 the log knows already, or that fits it no more, changes nothing.
 
 Nothing is given up but on proof. A refusal comes before the signature; a reverted swap is in a block; a deadline that
-has passed forbids a swap that was not signed; a nonce that another transaction has used forbids all of ours.
+has passed forbids a swap that was not signed; a nonce that another transaction has used forbids all of ours. Of
+what a kit did there may be no proof: then everything stands still until a person has looked.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any, Final
 from attrs import evolve as changed
 from attrs import frozen
 
-from actors.executor.live import Live, OpenOrder, OrderState
+from actors.executor.live import NATIVE, Live, OpenOrder, OrderState
 from actors.executor.swaps import Decimals, executed_live, traded
 from protocol.events import (
     Frozen,
@@ -81,10 +82,12 @@ class Included:
 
 @frozen
 class Usurped:
-    """The nonce is used, as deep as was asked for, by a transaction that is none of ours."""
+    """The nonce is used, as deep as was asked for, by a transaction that is none of ours. `coins` is what the wallet
+    has of the chain's coin since."""
 
     ref: str
     nonce: int
+    coins: Units | None = None
 
 
 @frozen
@@ -105,11 +108,13 @@ class Moved:
 
 @frozen
 class Ready:
-    """What a kit will find: the wallet's next nonce, and its balances of both tokens."""
+    """What a kit will find: the wallet's next nonce, its balances of both tokens and of the chain's coin, and the
+    newest block."""
 
     ref: str
     nonce: int
     units: dict[str, Units]
+    block: int | None = None
 
 
 @frozen
@@ -123,13 +128,26 @@ class KitSent:
 
 @frozen
 class KitDidNot:
-    """The kit has sent nothing, by its own word or by what the chain shows long after."""
+    """The kit has swapped nothing, by its own word or by what the chain shows long after. `coins` is what the wallet
+    has of the chain's coin, where something else that the kit sent has paid with it."""
 
     ref: str
     reason: str
+    coins: Units | None = None
 
 
-Sighting = Signature | Denied | Included | Usurped | Lapsed | Moved | Ready | KitSent | KitDidNot
+@frozen
+class Unexplained:
+    """Neither the kit nor the chain says, long after, what became of it: the wallet has used all nonces below `used`,
+    `swaps` of those transactions swapped, and it holds `units` of both tokens and of the chain's coin."""
+
+    ref: str
+    used: int
+    swaps: int
+    units: dict[str, Units]
+
+
+Sighting = Signature | Denied | Included | Usurped | Lapsed | Moved | Ready | KitSent | KitDidNot | Unexplained
 
 # In which states of an order what can be learned. Anything else is known already, or of a leg that is over.
 LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
@@ -141,14 +159,16 @@ LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
     Moved: frozenset({"intended", "approved"}),
     Ready: frozenset({"intended"}),
     KitSent: frozenset({"handed"}),
-    KitDidNot: frozenset({"handed"}),
+    KitDidNot: frozenset({"handed", "swapping"}),
+    Unexplained: frozenset({"handed", "swapping"}),
 }
+OF_A_KIT: Final = (KitSent, KitDidNot, Unexplained)
 
 
 def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, at: datetime) -> tuple[Row, ...]:
     """What the log is told of a sighting: nothing where it knows it, or it fits the order no more."""
     order = live.orders.get(seen.ref)
-    if order is None or order.state not in LEARNED[type(seen)]:
+    if order is None or order.state not in LEARNED[type(seen)] or (isinstance(seen, OF_A_KIT) and not order.handed):
         return ()
     match seen:
         case Signature():
@@ -158,7 +178,7 @@ def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, a
         case Included():
             return _included(order, seen, live, config, decimals, at)
         case Usurped():
-            return _usurped(order, seen, at)
+            return _usurped(order, seen, live, at)
         case Lapsed():
             when = datetime.fromtimestamp(seen.now, UTC)
             return _given_up(order, "lapsed", f"its deadline has passed unsigned: the chain has {when:%H:%M:%S}Z", at)
@@ -168,11 +188,13 @@ def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, a
             why = f"the router would give {quoted:.8f} {to} by now, the least is {least:.8f}"
             return _given_up(order, "moved", why, at)
         case Ready():
-            return (HandedOver(at, seen.ref, seen.nonce, seen.units),)
+            return (HandedOver(at, seen.ref, seen.nonce, seen.units, seen.block),)
         case KitSent():
             return _submitted(order, Submitted(at, seen.ref, "swap", seen.nonce, seen.hash, "", Units(0)), decimals)
         case KitDidNot():
-            return _given_up(order, "not_sent", seen.reason, at)
+            return _given_up(order, "not_sent", seen.reason + _unknown_gas(live, seen.coins), at, seen.coins)
+        case Unexplained():
+            return _unexplained(order, seen, decimals, at)
 
 
 def _signed(order: OpenOrder, seen: Signature, decimals: Decimals, at: datetime) -> tuple[Row, ...]:
@@ -247,13 +269,39 @@ def _included(
     return (confirmed, mined, executed_live(trade, order.intended, mined, gas, config), trade)
 
 
-def _usurped(order: OpenOrder, seen: Usurped, at: datetime) -> tuple[Row, ...]:
+def _usurped(order: OpenOrder, seen: Usurped, live: Live, at: datetime) -> tuple[Row, ...]:
     why = f"nonce {seen.nonce} of the wallet was used by a transaction that is none of ours"
     frozen = f"{why}: somebody else signs with its key. No live order is begun until a person has looked"
-    return (*_given_up(order, "usurped", why, at), Frozen(at, frozen))
+    given_up = _given_up(order, "usurped", why + _unknown_gas(live, seen.coins), at, seen.coins)
+    return (*given_up, Frozen(at, frozen))
 
 
-def _given_up(order: OpenOrder, code: str, why: str, at: datetime) -> tuple[Row, ...]:
+def _unexplained(order: OpenOrder, seen: Unexplained, decimals: Decimals, at: datetime) -> tuple[Row, ...]:
+    """Whatever it did, the wallet may hold something else now than the book says."""
+    intended, handed = order.intended, order.handed
+    assert handed is not None, "only a kit leaves anything unexplained"
+
+    def held(units: dict[str, Units]) -> str:
+        both = (intended.from_token, intended.to_token)
+        return " and ".join(f"{units[token].amount(decimals[token]).normalize():f} {token}" for token in both)
+
+    frozen = f"nobody can say what the kit did with {order.ref}: a person must look at the wallet"
+    why = (
+        f"{frozen}. It has {held(seen.units)}, before it had {held(handed.units)}; {seen.used - handed.nonce} of its "
+        f"transactions were mined since, and {seen.swaps} of them swapped these. Nothing is begun or sold until a "
+        "person demotes the agent, or promotes it anew"
+    )
+    return (*_given_up(order, "unexplained", why, at, seen.units[NATIVE]), Frozen(at, frozen))
+
+
+def _unknown_gas(live: Live, coins: Units | None) -> str:
+    """Words on what was paid in coins that no transaction of the log accounts for."""
+    if coins is None or (gone := live.units.get(NATIVE, Units(0)) - coins) <= 0:
+        return ""
+    return f". The wallet has {Units(gone).amount(18):.6f} BNB less than our own transactions account for"
+
+
+def _given_up(order: OpenOrder, code: str, why: str, at: datetime, coins: Units | None = None) -> tuple[Row, ...]:
     intended = order.intended.order
     ref = entry_ref(intended, order.intended.ts)
     text = f"Gave up {intended.pair} {intended.side} of {usdt(intended.size_usdt)} ({code}): {why}."
@@ -261,5 +309,5 @@ def _given_up(order: OpenOrder, code: str, why: str, at: datetime) -> tuple[Row,
             "code": code, "hashes": [one.hash for one in order.signed], "gas": booked(order.gas)}  # fmt: skip
     return (
         JournalEntry(at, ref, "FAILED", (code, intended.pair), text, data),
-        GivenUp(at, order.ref, intended.pair, code, ref, booked(order.gas)),
+        GivenUp(at, order.ref, intended.pair, code, ref, booked(order.gas), coins),
     )

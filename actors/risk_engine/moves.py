@@ -169,11 +169,16 @@ def _demoted(
 
 def demote_by_hand(state: RiskState, reason: str, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
     """A person takes the agent out of LIVE. No lock follows, and no `demotion` event. Out of LIVE it sells what is
-    still held all the same."""
-    if state.status != "LIVE" and flat:
+    still held all the same, and says so: no move of the status does."""
+    why = f"a person demoted the agent: {reason}"
+    if state.status == "LIVE":
+        return (*status_rows(state, "demoted", at, why), Flattening(at, why))
+    if flat:
         return Refusal("NOT_LIVE", f"the agent is {state.status}, and the live book holds nothing")
-    rows = status_rows(state, "demoted", at, f"a person demoted the agent: {reason}")
-    return (*rows, Flattening(at, f"a person demoted the agent: {reason}"))
+    ref = named("jrn", at, "demotion", "by hand", str(state.changes))
+    text = f"Demoted by hand, and {state.status} already: what the live book still holds is sold for USDT ({reason})."
+    data = {"status": state.status, "reason": reason}
+    return (JournalEntry(at, ref, "DEMOTION", ("by_hand",), text, data), Flattening(at, why))
 
 
 def kill(state: RiskState, act: Killed, at: datetime) -> tuple[Row, ...]:

@@ -14,6 +14,7 @@ from protocol.events import (
     Breach,
     ConfigAdopted,
     Demotion,
+    Flattening,
     LiveOpened,
     LockLifted,
     Marked,
@@ -134,7 +135,7 @@ class RiskState:
     blocked: Block | None = None  # since the last run that failed
     lock: Lock | None = None
     unproven: str | None = None  # the promotion whose first trade has not confirmed yet
-    changes: int = 0  # of the status, so far: what tells the ids of two at one time apart
+    changes: int = 0  # of the status, and orders to sell out, so far: what tells the ids of two at one time apart
 
     @property
     def settings(self) -> AgentConfig:
@@ -167,7 +168,8 @@ def drawdown(peak: Decimal, equity: Decimal) -> Decimal:
 
 
 FOLDED = (
-    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion, Demotion, LockLifted, LiveOpened
+    ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion, Demotion, LockLifted, LiveOpened,
+    Flattening,
 )  # fmt: skip
 
 
@@ -195,6 +197,8 @@ def evolve(state: RiskState, row: Any) -> RiskState:
             return changed(state, unproven=None if row.tx_hash else row.journal_ref)
         case LiveOpened():
             return changed(state, live=_opened(state.live, row))
+        case Flattening():
+            return changed(state, changes=state.changes + 1)
         case Demotion():
             return changed(state, lock=Lock(row.rule, row.breach, row.locked_until, row.journal_ref))
         case LockLifted():

@@ -73,6 +73,7 @@ class TwakSigner(Actor):
         self._strategist = strategist
         self._broadcaster = broadcaster
         self._kits: dict[str, Sighting | Outage | None] = {}  # what became of orders that a kit was asked about
+        self._revoked = 0  # so often: a look at the guard that began before is of no use any more
         self._to_kit, self._for_kit = trio.open_memory_channel[tuple[OpenOrder, Anchor]](16)
 
     async def receive(self, message: Any) -> Any:
@@ -97,6 +98,7 @@ class TwakSigner(Actor):
             case RevokeSigning():
                 assert armed is not None
                 answer = await armed.guard.ask(Revoke(message.reason))
+                self._revoked += 1
                 if isinstance(answer, Revoked | Outage):
                     return answer
                 return Outage("guard", f"the signing guard says {answer}")
@@ -132,11 +134,14 @@ class TwakSigner(Actor):
     async def _watch_guard(self, armed: Armed) -> None:
         """A guard may be killed, restored, started or stopped by a person, past this process."""
         while True:
+            revoked = self._revoked
             try:
                 status: GuardStatus | None = await armed.pursuit.status()
                 outage = None
             except Unavailable as no:
                 status, outage = None, no.outage
+            if revoked != self._revoked:
+                continue  # it may be of before the kill, and would tell of a guard that was restored
             try:
                 self._broadcaster.tell(OutageChanged("guard", outage))
                 if status is not None:  # again and again: what is new in it, the log knows

@@ -118,6 +118,11 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
             f"an entry would be {usdt(size)}, the guard allows {usdt(seen.guard.per_trade_cap)}",
         ),
         PreflightCheck(
+            "daily_cap", size <= seen.guard.daily_cap - seen.guard.spent_today,
+            f"an entry would be {usdt(size)}, of {usdt(seen.guard.daily_cap)} a day {usdt(seen.guard.spent_today)} are "
+            "spent",
+        ),
+        PreflightCheck(
             "holdings", not lacking, f"the wallet holds less {', '.join(lacking)} than the live book" if lacking else
             "the wallet holds what the live book says",
         ),

@@ -11,7 +11,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.broadcaster.board import Board
-from actors.executor.live import USDT
+from actors.executor.live import USDT, Live
 from actors.messages import ChangeStatus, Inspect, RevokeSigning
 from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, promotable
 from actors.tower import Died, MailboxFull, TooLate, Tower
@@ -107,7 +107,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         desk.check(id)
         asked = await _read(desk, DemoteBody)
         await _act(desk, Demote(asked.reason.strip()))
-        await _until(desk, lambda: desk.board.risk.status != "LIVE")
+        await _until(desk, lambda: desk.board.risk.status != "LIVE" and _way_out(desk.board.live))
         return desk.answer({"status": desk.board.risk.status, "flattening": desk.board.live.flattening is not None})
 
     @app.post("/agents/<id>/reapprove")
@@ -180,6 +180,10 @@ async def _act(desk: ActDesk, act: Act) -> None:
         raise Problem(503 if answer.rule == "STOPPING" else 409, answer.rule, answer.reason)
     if isinstance(answer, Outage):
         raise Problem(503, f"{answer.what.upper()}_UNAVAILABLE", answer.reason)
+
+
+def _way_out(live: Live) -> bool:
+    return live.flat or live.flattening is not None
 
 
 async def _until(desk: ActDesk, shown: Callable[[], bool]) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import ClassVar, Final, get_args
 
 from attrs import Factory, define, frozen
 
 from protocol.signing import Anchor, Signed, Transaction, Verdict, Way
+from protocol.times import from_wire
+
+_STEP: Final = timedelta(milliseconds=1)  # what a time on the wire tells apart
 
 # --- records
 
@@ -86,10 +89,12 @@ class Ended:
 
 @frozen
 class Killed:
-    """The kill switch."""
+    """The kill switch. `since` is what the kill is known by ever after, whatever the clock and this record's own place
+    say; in older ledgers it is the record's time."""
 
     kind: ClassVar[str] = "killed"
     reason: str
+    since: str = ""
 
 
 @frozen
@@ -163,11 +168,18 @@ class Books:
             case Ended():
                 self.attempts[record.intent].verdict = record.verdict
             case Killed():
-                self.kill = self.last_kill = self.kill or Kill(at, record.reason)
+                since = from_wire(record.since) if record.since else at
+                self.kill = self.last_kill = self.kill or Kill(since, record.reason)
             case Lifted():
                 self.kill = None
             case TailCut():
                 pass
+
+    def kill_at(self, now: datetime, reason: str) -> Kill:
+        """The kill that is on, or one that begins now. No two have the same time, though the clock was set back."""
+        if self.kill is not None:
+            return self.kill
+        return Kill(now if self.last_kill is None else max(now, self.last_kill.at + _STEP), reason)
 
     def day_at(self, *witnesses: datetime) -> str:
         """The UTC day to spend on: it begins when every witness has reached it, and never ends before a later one has

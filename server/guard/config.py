@@ -70,8 +70,8 @@ class Token:
 
 @frozen
 class Limits:
-    """Caps are in USDT, `daily_gas_cap` in the chain's own coin. Days are UTC. Reaching a limit is allowed, going over
-    it is not."""
+    """Caps are in USDT, those of gas in the chain's own coin. Days are UTC. Reaching a limit is allowed, going over it
+    is not. At `daily_gas_cap` entries stop, at `daily_exit_gas_cap` (if that is more) exits, too."""
 
     per_trade_cap: Decimal = field(default=Decimal(50), validator=between(0, 10**9))
     daily_cap: Decimal = field(default=Decimal(200), validator=between(0, 10**9))
@@ -80,6 +80,7 @@ class Limits:
     max_gas_price_gwei: Decimal = field(default=Decimal(5), validator=between(0.001, 10_000))
     max_gas: int = field(default=400_000, validator=between(21_000, 10_000_000))
     daily_gas_cap: Decimal = field(default=Decimal("0.02"), validator=between(0, 1000))
+    daily_exit_gas_cap: Decimal = field(default=Decimal("0.1"), validator=between(0, 1000))
 
     @property
     def max_gas_price(self) -> int:
@@ -90,6 +91,11 @@ class Limits:
     def daily_fees(self) -> int:
         """In wei."""
         return int(Fraction(self.daily_gas_cap) * 10**18)
+
+    @property
+    def exit_fees(self) -> int:
+        """In wei. The way out is never the narrower one."""
+        return int(Fraction(max(self.daily_gas_cap, self.daily_exit_gas_cap)) * 10**18)
 
 
 @frozen

@@ -46,7 +46,7 @@ from protocol.signing import (
 )
 from protocol.times import from_millis, to_wire
 from server.guard import keystore
-from server.guard.books import Attempted, Ended, Granted, Kill, Killed, Lifted, Started
+from server.guard.books import Attempted, Ended, Granted, Killed, Lifted, Started
 from server.guard.config import GuardConfig
 from server.guard.decode import Action, Approval, Swap, decode
 from server.guard.eyes import Eyes, Unseen
@@ -149,7 +149,7 @@ class Guard:
             case Recall():
                 return self._recall(question.intent)
             case Revoke():
-                return self._revoke(question.reason)
+                return self.revoke(question.reason)
             case Restore():
                 return await self._restore(question)
 
@@ -240,7 +240,7 @@ class Guard:
 
     async def _swap(self, question: SwapByTwak) -> Answer:
         first, last = question.from_token.lower(), question.to_token.lower()
-        action = Swap(question.spend, question.min_received, (first, last), self.address, 0)
+        action = Swap(question.spend, question.min_received, (first, last), self.address, question.deadline)
         known = self._ledger.books.attempts.get(question.intent)
         if known is not None:
             asked = (first, last, question.spend, question.min_received)
@@ -333,7 +333,7 @@ class Guard:
                     continue  # it is looked at again; a time without sight is not over
                 if balance < audit.floor:
                     symbol, kind = self._config.by_address[token]
-                    self._revoke(
+                    self.revoke(
                         f"the kit was to spend {kind.amount(audit.spend)} {symbol} for "
                         f"{audit.attempted.intent}, and there are {kind.amount(audit.floor - balance)} {symbol} too few"
                     )
@@ -351,24 +351,24 @@ class Guard:
         attempt = books.attempts.get(intent)
         return Recalled(signed, (attempt.verdict or _NO_VERDICT) if attempt else None)
 
-    def _revoke(self, reason: str) -> Revoked | Broken:
+    def revoke(self, reason: str) -> Revoked | Broken:
         """Refuse everything from here on; the record is written before this is answered."""
         self._kills += 1
         books, at = self._ledger.books, self._clock.wall()
-        books.kill = books.last_kill = books.kill or Kill(at, reason)
+        kill = books.kill = books.last_kill = books.kill_at(at, reason)
         if self._kit:
             self._kit.end()
         if not self._kill_is_written:
             log.warning("killed: %s", reason)
             try:
-                self._ledger.append(Killed(reason), at, at_any_cost=True)
+                self._ledger.append(Killed(kill.reason, to_wire(kill.at)), at, at_any_cost=True)
             except Unwritable as error:
                 return Broken(
                     f"nothing is signed any more, but that could not be written down ({error}): it would not hold "
                     "through a restart of the guard"
                 )
             self._kill_is_written = True
-        return Revoked(to_wire(books.kill.at))
+        return Revoked(to_wire(kill.at))
 
     async def _restore(self, question: Restore) -> Answer:
         if question.confirm != RESTORE_WORDS:

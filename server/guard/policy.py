@@ -61,6 +61,13 @@ class Case:
         return isinstance(self.action, Swap) and self.action.path[:1] == (self.config.usdt.address,)
 
     @property
+    def leads_out(self) -> bool:
+        """Does it sell a token, or let that be sold?"""
+        if isinstance(self.action, Approval) and self.tx is not None:
+            return self.tx.to.lower() != self.config.usdt.address
+        return isinstance(self.action, Swap) and not self.is_entry
+
+    @property
     def spend(self) -> int:
         """USDT base units that the caps count: an entry's, once."""
         return self.action.spend if isinstance(self.action, Swap) and self.is_entry and not self.replaces else 0
@@ -96,7 +103,14 @@ Rule = Callable[[Case], Finding | None]
 
 def judge(case: Case) -> Refused | None:
     """The first broken rule, or None: it may be signed."""
-    return _first_broken(case, RULES)
+    return _first_broken(case, rules_for(case))
+
+
+def rules_for(case: Case) -> tuple[tuple[str, Rule], ...]:
+    """All, but for a replacement: what it does was judged when it was signed for, and can be mined whatever is said
+    now. It must still be worth it, and within the limits of the gas price; whatever else could hold it up would hold up
+    every later nonce, an exit's, too."""
+    return tuple(rule for rule in RULES if rule[0] in OF_REPLACEMENTS) if case.replaces else RULES
 
 
 def judge_repetition(case: Case) -> Refused | None:
@@ -110,6 +124,11 @@ def _first_broken(case: Case, rules: tuple[tuple[str, Rule], ...]) -> Refused | 
         if finding is not None and not finding.ok:
             return Refused(_named(name, case), finding.reason, finding.measured, finding.limit)
     return None
+
+
+OF_REPLACEMENTS: Final = frozenset(
+    {"way", "kill_switch", "log_anchor", "intent", "replacement", "gas_price", "rpc", "nonce", "deadline", "slippage"}
+)
 
 
 def check(case: Case) -> list[tuple[str, Finding | None]]:
@@ -271,10 +290,13 @@ def _least_gas(data: str) -> int:
 
 
 def _daily_gas(case: Case) -> Finding | None:
-    """An exit is not stopped by it, nor is the replacement of one."""
-    if case.tx is None or (isinstance(case.action, Swap) and not case.is_entry):
+    """All of a day's gas is counted together. What leads out may go on where an entry may not any more, but not without
+    end: whoever has the daemon would burn all there is. Replacements are counted and pass; of the nonces that were
+    signed for before the cap was reached, MOST_PENDING at most are left to be replaced."""
+    if case.tx is None:
         return None
-    after, most = case.books.fees_on(case.day) + case.fees, case.config.limits.daily_fees
+    limits = case.config.limits
+    after, most = case.books.fees_on(case.day) + case.fees, limits.exit_fees if case.leads_out else limits.daily_fees
     reason = "The day's gas is spent: with this it could come to more than the cap."
     return Finding(after <= most, f"{after} wei on {case.day}", f"{most} wei", reason)
 
@@ -353,7 +375,7 @@ def _balance(case: Case) -> Finding | None:
 
 
 def _deadline(case: Case) -> Finding | None:
-    if case.seen is None or case.tx is None or not isinstance(case.action, Swap) or case.is_past:
+    if case.seen is None or not isinstance(case.action, Swap) or case.is_past:
         return None
     left, most = case.action.deadline - case.seen.time, case.config.limits.max_deadline_seconds
     reason = "The deadline is too far away." if left > most else "The deadline has passed."
@@ -363,7 +385,8 @@ def _deadline(case: Case) -> Finding | None:
 def _slippage(case: Case) -> Finding | None:
     if case.seen is None or not isinstance(case.action, Swap) or case.is_past:
         return None
-    symbol, token = case.config.by_address[case.action.path[-1]]
+    last = case.action.path[-1]
+    symbol, token = case.config.by_address.get(last, (last, case.config.usdt))  # taken off the list since
     if case.seen.quote is None:
         return Finding(False, "no quote", "a quote", "No permitted route gives a quote for this.")
     allowed = case.config.limits.slippage_pct

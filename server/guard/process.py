@@ -16,10 +16,10 @@ from typing import Final
 
 import click
 import trio
-from attrs import define
+from attrs import define, field
 
 from protocol.errors import UserError
-from protocol.signing import LONGEST_LINE, Answer, Broken, Malformed, read_question, to_line
+from protocol.signing import LONGEST_LINE, Answer, Broken, Malformed, Revoke, read_question, to_line
 from server.guard import keystore
 from server.guard.config import FILE_NAME as CONFIG_NAME
 from server.guard.config import GuardConfig
@@ -33,6 +33,8 @@ from server.guard.twak import Kit, NotStarted
 log = logging.getLogger("forestay.guard")
 MOST_PEERS: Final = 32
 IDLE_SECONDS: Final = 60.0  # for a whole question to come, and for an answer to be taken
+AT_ONCE: Final = 16  # connections that are let in before anybody else has a turn
+NO_ROOM_SECONDS: Final = 0.1  # until it is tried again, where the system has no handle left
 
 
 def private(folder: Path) -> None:
@@ -78,10 +80,11 @@ async def _serve(
                 nursery.start_soon(guard.keep_watch)
                 nursery.start_soon(_until_told_to_end, nursery.cancel_scope)
                 door = Door(guard, frozenset(config.allowed_uids or (os.geteuid(),)))
-                nursery.start_soon(trio.serve_listeners, door.serve, [listener])
+                nursery.start_soon(door.welcome, listener)
                 state = ", KILLED" if guard.killed else ""
                 click.echo(f"Guard listens on {config.socket}  (wallet {guard.address}, way {config.way}{state})")
         finally:
+            listener.close()
             with suppress(FileNotFoundError):
                 os.unlink(config.socket)
 
@@ -102,7 +105,7 @@ async def _until_told_to_end(scope: trio.CancelScope) -> None:
             return
 
 
-def _listen(config: GuardConfig) -> trio.SocketListener:
+def _listen(config: GuardConfig) -> socket.socket:
     """The socket, for its owner alone, or for one group more. The folder's lock is held: what is there is a dead
     guard's. Raises UserError."""
     path = Path(config.socket)
@@ -122,48 +125,90 @@ def _listen(config: GuardConfig) -> trio.SocketListener:
             os.chown(config.socket, -1, grp.getgrnam(config.socket_group).gr_gid)
             path.chmod(0o660)
         sock.listen(128)
+        sock.setblocking(False)
     except KeyError:
         raise UserError(f"socket_group = {config.socket_group!r}: there is no such group") from None
     except OSError as error:
         raise UserError(f"socket = {config.socket!r}: {error.strerror or error}") from None
-    return trio.SocketListener(trio.socket.from_stdlib_socket(sock))
+    return sock
 
 
 @define(eq=False)
 class Peer:
-    """One connection; `waits` while it has asked nothing."""
+    """One connection; `waits` while it has asked nothing. `buffer` is what it has sent and was not looked at."""
 
-    scope: trio.CancelScope
+    stream: trio.SocketStream
+    buffer: bytes
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
     waits: bool = True
 
 
 class Door:
-    """Who may connect, and how much of the guard one connection can cost."""
+    """Who may connect, and how much of the guard one connection can cost.
+
+    A kill passes everybody. Deciding it awaits nothing, so it is heard where its connection is let in, before that has
+    a turn of its own. Many are let in at a time, and of all that are in only one has its question read at a time: so
+    the turns of the others are short, and a kill that comes later has its own soon, too.
+    """
 
     def __init__(self, guard: Guard, uids: frozenset[int]) -> None:
         self._guard = guard
         self._uids = uids
         self._peers: list[Peer] = []  # oldest first
+        self._reading = trio.Lock()
 
-    async def serve(self, stream: trio.SocketStream) -> None:
+    async def welcome(self, listener: socket.socket) -> None:
+        """Let in whoever knocks, until cancelled. `listener` does not block."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.lowlevel.wait_readable(listener)
+                try:
+                    for _ in range(AT_ONCE):
+                        if (peer := self._let_in(listener.accept()[0])) is not None:
+                            nursery.start_soon(self.serve, peer)
+                except BlockingIOError:
+                    pass  # nobody else knocks
+                except OSError as error:  # it has left already, or there is no handle for it
+                    log.warning("a connection cannot be let in: %s", error.strerror)
+                    await trio.sleep(NO_ROOM_SECONDS)
+
+    def _let_in(self, sock: socket.socket) -> Peer | None:
+        if not self._may_ask(sock):
+            sock.close()
+            return None
+        sock.setblocking(False)
+        said = b""
+        with suppress(OSError):
+            said = sock.recv(LONGEST_LINE)
+        line, end, rest = said.partition(b"\n")
+        try:
+            if end and (answer := self._killed(line)) is not None:
+                said = rest
+                sock.send(to_line(answer))
+        except OSError:
+            pass  # it has left
+        except Exception as error:
+            log.error("a kill met a bug of ours: %s", _told(error))
+        peer = Peer(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), said, waits=b"\n" not in said)
+        self._peers.append(peer)
+        self._make_room()
+        return peer
+
+    async def serve(self, peer: Peer) -> None:
         """One connection, to its end. Nothing comes out of it."""
-        with trio.CancelScope() as scope:
-            peer = Peer(scope)
-            self._peers.append(peer)
-            self._make_room()
-            try:
-                if self._may_ask(stream):
-                    await self._answer_all(stream, peer)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
-                pass  # it has left, or it does not read or write
-            except Exception as error:
-                log.error("a connection ended by a bug of ours: %s", _told(error))
-            finally:
-                self._peers.remove(peer)
-                await trio.aclose_forcefully(stream)
+        try:
+            with peer.scope:
+                await self._answer_all(peer)
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # it has left, or it does not read or write
+        except Exception as error:
+            log.error("a connection ended by a bug of ours: %s", _told(error))
+        finally:
+            self._peers.remove(peer)
+            await trio.aclose_forcefully(peer.stream)
 
-    def _may_ask(self, stream: trio.SocketStream) -> bool:
-        uid = struct.unpack("3i", stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
+    def _may_ask(self, sock: socket.socket) -> bool:
+        uid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         if uid not in self._uids:
             log.warning("user %d may not connect", uid)
         return uid in self._uids
@@ -178,32 +223,46 @@ class Door:
             leaving = busy[-1] if len(busy) > len(waiting) else waiting[0]
             leaving.scope.cancel()
 
-    async def _answer_all(self, stream: trio.SocketStream, peer: Peer) -> None:
-        buffer = b""
+    async def _answer_all(self, peer: Peer) -> None:
         while True:
-            peer.waits = True
+            peer.waits = b"\n" not in peer.buffer
             with trio.fail_after(IDLE_SECONDS):
-                while b"\n" not in buffer:
-                    if len(buffer) > LONGEST_LINE:
-                        await stream.send_all(to_line(Malformed(f"a line has {LONGEST_LINE} bytes at most")))
+                while b"\n" not in peer.buffer:
+                    if len(peer.buffer) > LONGEST_LINE:
+                        await peer.stream.send_all(to_line(Malformed(f"a line has {LONGEST_LINE} bytes at most")))
                         return
-                    chunk = await stream.receive_some(4096)
+                    chunk = await peer.stream.receive_some(4096)
                     if not chunk:
                         return
-                    buffer += chunk
+                    peer.buffer += chunk
             peer.waits = False
-            line, _, buffer = buffer.partition(b"\n")
+            line, _, peer.buffer = peer.buffer.partition(b"\n")
+            answer = self._killed(line) or await self._answered(line)
+            await self._send(peer.stream, answer)
+            if isinstance(answer, Malformed):
+                return
+
+    def _killed(self, line: bytes) -> Answer | None:
+        """The answer to a kill; None where the line is none."""
+        if b'"kill"' not in line:
+            return None
+        with suppress(ValueError):
+            question = read_question(line)
+            if isinstance(question, Revoke):
+                return self._guard.revoke(question.reason)
+        return None
+
+    async def _answered(self, line: bytes) -> Answer:
+        async with self._reading:
             try:
                 question = read_question(line)
             except ValueError as error:
-                await self._send(stream, Malformed(str(error)))
-                return
-            try:
-                answer = await self._guard.answer(question)
-            except Exception as error:
-                log.error("a %s met a bug of ours: %s", question.kind, _told(error))
-                answer = Broken("the guard has met a bug of its own; nothing was signed")
-            await self._send(stream, answer)
+                return Malformed(str(error))
+        try:
+            return await self._guard.answer(question)
+        except Exception as error:
+            log.error("a %s met a bug of ours: %s", question.kind, _told(error))
+            return Broken("the guard has met a bug of its own; nothing was signed")
 
     async def _send(self, stream: trio.SocketStream, answer: Answer) -> None:
         with trio.fail_after(IDLE_SECONDS):

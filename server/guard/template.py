@@ -22,7 +22,8 @@ slippage_pct = 0.5           # below the guard's own quote
 max_deadline_seconds = 180   # ahead of the chain's newest block
 max_gas_price_gwei = 5
 max_gas = 400000
-daily_gas_cap = 0.02         # BNB that a day's entries and approvals may cost in gas; exits are not stopped by it
+daily_gas_cap = 0.02         # BNB: once a day's gas could come to more, no entry is signed
+daily_exit_gas_cap = 0.1     # BNB: the same for exits; if it is too low, what is held is not sold before midnight UTC
 
 # Each token is asked at start whether it is what stands here.
 

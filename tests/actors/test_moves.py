@@ -250,7 +250,12 @@ def test_a_person_has_what_a_kill_switch_stranded_sold_whatever_the_status() -> 
     agent.act(KILLED, flat=False)
     rows = agent.act(Demote("now that it signs again"), flat=False)
     assert isinstance(rows, tuple)
-    assert kinds(rows) == ["flattening"]
+    assert kinds(rows) == ["DEMOTION", "flattening"]
+    entry = rows[0]
+    assert isinstance(entry, JournalEntry)
+    assert entry.tags == ("by_hand",)
+    assert "PAPER already" in entry.text
+    assert "now that it signs again" in entry.text
     assert agent.state.status == "PAPER"
 
 
@@ -318,6 +323,15 @@ class Lifecycle(RuleBasedStateMachine):
         name = lock.demotion if right else "jrn_other"
         found = self.agent.act(Reapprove(name, "looked at"))
         assert isinstance(found, Refusal) == (not right or lock.breach == "daily")
+
+    @invariant()
+    def every_act_that_did_something_is_told_and_no_entry_twice(self) -> None:
+        batches = self.agent.batches
+        assert all(
+            isinstance(rows[0], JournalEntry) for rows in batches if rows and isinstance(rows[-1], Flattening | Frozen)
+        )
+        ids = [row.id for rows in batches for row in rows if isinstance(row, JournalEntry)]
+        assert len(set(ids)) == len(ids)
 
     @invariant()
     def moves_are_of_the_table_and_follow_each_other(self) -> None:

@@ -42,7 +42,9 @@ from tests.chain.endpoint import (
     block,
     endpoints,
     hexed,
+    log,
     receipt,
+    topic,
 )
 from tests.chain.world import (
     CAKE,
@@ -133,6 +135,28 @@ async def test_a_receipt_says_what_was_spent_and_got_to_the_wei() -> None:
     assert (swap.second_in, swap.first_out) == (100 * UNIT + 1, 2**100 + 1)
 
 
+async def test_transactions_by_which_tokens_left_a_wallet_are_named_once_each_and_none_that_was_not_asked_for() -> None:
+    def left(hash: str, block: int, *, token: str = USDT, sender: str = WALLET) -> dict[str, Any]:
+        transfer = log(token, [logs.TRANSFER, topic(sender), topic(ETH_POOL)], (5,), 0)
+        return transfer | {"blockNumber": hex(block), "transactionHash": hash}
+
+    other = "0x" + "ef" * 32
+    async with chain(world()) as (it, (endpoint,)):
+        endpoint.faults["eth_getLogs"] = [left(HASH, 7), left(HASH, 7), left(other, 9)]
+        assert await it.outgoing(USDT, WALLET, 7, 9) == (HASH, other)
+        ((asked,),) = [params for method, params in endpoint.asked if method == "eth_getLogs"]
+        assert asked["address"].lower() == USDT
+        assert asked["topics"] == [logs.TRANSFER, topic(WALLET)]
+        assert (asked["fromBlock"], asked["toBlock"]) == ("0x7", "0x9")
+        for wrong in (left(HASH, 6), left(HASH, 7, token=ETH), left(HASH, 7, sender=ROUTER)):
+            endpoint.faults["eth_getLogs"] = [wrong]
+            with pytest.raises(Unanswered, match="a log that was not asked for"):
+                await it.outgoing(USDT, WALLET, 7, 9)
+        endpoint.faults["eth_getLogs"] = Error("the method eth_getLogs does not exist", -32601)
+        with pytest.raises(Denied):
+            await it.outgoing(USDT, WALLET, 7, 9)
+
+
 async def test_a_reverted_transaction_has_a_receipt_that_says_so() -> None:
     async with chain(world()) as (it, (endpoint,)):
         endpoint.faults["eth_getTransactionReceipt"] = receipt(status="0x0", logs=[])
@@ -158,8 +182,8 @@ def test_the_events_topics_are_those_of_their_signatures() -> None:
         logs.SYNC: "Sync(uint112,uint112)",
         logs.SWAP: "Swap(address,uint256,uint256,uint256,uint256,address)",
     }
-    for topic, signature in signatures.items():
-        assert topic == "0x" + keccak(text=signature).hex()
+    for code, signature in signatures.items():
+        assert code == "0x" + keccak(text=signature).hex()
 
 
 # --- an error in answer

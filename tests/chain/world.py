@@ -197,6 +197,9 @@ class Sim(Chain):
         kept, self.lost_logs = len(found) - self.lost_logs, 0
         return found[:kept]
 
+    async def outgoing(self, token: str, owner: str, first: int, last: int, /) -> tuple[str, ...]:
+        raise NotImplementedError
+
     async def answer(self, feed: str, at: Block | None = None, /) -> Answer:
         return self.world.answers[await self._state(at)]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -36,14 +38,17 @@ from protocol.signing import (
     SignTransaction,
     SwapByTwak,
     Transaction,
+    read_answer,
+    to_line,
 )
 from server.guard import keystore
 from server.guard.config import GuardConfig, load
 from server.guard.decode import Approval
 from server.guard.eyes import Eyes, Unseen
-from server.guard.guard import Guard, withheld
+from server.guard.guard import Clock, Guard, withheld
 from server.guard.ledger import Ledger, read
 from server.guard.policy import REPLACEMENT
+from server.guard.process import AT_ONCE, MOST_PEERS, Door
 from tests.guard.chain import CAKE, E18, LINK, ROUTER, USDT, WBNB, Chain, served
 from tests.guard.houses import KEY, PASSWORD, WALLET, anchor, entry, exit_, settings, sign, transaction
 
@@ -289,6 +294,101 @@ def test_a_signature_that_a_kill_has_overtaken_is_withheld() -> None:
     assert withheld(Recalled(), killed=True) == Recalled()
 
 
+class SetBack(Clock):
+    """The wall clock of a machine whose clock was set back by an hour after the guard had begun."""
+
+    def wall(self) -> datetime:
+        return super().wall() - timedelta(hours=1)
+
+
+async def killed_at(guard: Guard) -> str | None:
+    status = await guard.answer(ReadGuard())
+    assert isinstance(status, GuardStatus)
+    return status.killed_at
+
+
+async def test_a_kill_keeps_its_name_though_the_clock_was_set_back_and_the_guard_restarted(opened: Opened) -> None:
+    """By that name the daemon knows whether it has journaled it; two kills have two."""
+    async with opened() as guard:
+        guard._clock = SetBack()
+        first = await guard.answer(Revoke("x"))
+        assert isinstance(first, Revoked)
+        assert await killed_at(guard) == first.at
+    async with opened() as guard:
+        guard._clock = SetBack()
+        assert await killed_at(guard) == first.at
+        assert await guard.answer(Restore(RESTORE_WORDS, PASSWORD)) == Restored()
+        assert await killed_at(guard) == first.at
+        guard._clock.__class__ = SetBackFurther
+        second = await guard.answer(Revoke("y"))
+        assert isinstance(second, Revoked)
+        assert second.at > first.at
+    async with opened() as guard:
+        assert await killed_at(guard) == second.at
+
+
+class SetBackFurther(SetBack):
+    def wall(self) -> datetime:
+        return super().wall() - timedelta(hours=1)
+
+
+async def test_a_kill_that_could_be_written_only_later_keeps_its_name_and_its_reason(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    async with opened() as guard:
+        with monkeypatch.context() as patch:
+            patch.setattr("os.write", full)
+            assert isinstance(await guard.answer(Revoke("x")), Broken)
+        first = await killed_at(guard)
+        await trio.sleep(0.002)
+        assert await guard.answer(Revoke("y")) == Revoked(str(first))
+    async with opened() as guard:
+        status = await guard.answer(ReadGuard())
+        assert isinstance(status, GuardStatus)
+        assert (status.killed_at, status.killed_reason) == (first, "x")
+
+
+CROWD = 60
+
+
+async def test_a_kill_passes_a_crowd_that_knocked_before_it(opened: Opened, short_path: Path) -> None:
+    """Each of them has a heap of questions and gets one answer in a turn, at most."""
+    heap, listener = to_line(ReadGuard()) * 100, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ExitStack() as stack:
+        stack.enter_context(listener)
+        listener.bind(str(short_path / "door"))
+        listener.listen(128)
+        listener.setblocking(False)
+        crowd = []
+        for said in [*[heap] * CROWD, to_line(Revoke("enough"))]:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            sock.connect(str(short_path / "door"))
+            sock.sendall(said)
+            sock.setblocking(False)
+            crowd.append(sock)
+        *others, killer = crowd
+        async with opened() as guard, trio.open_nursery() as nursery:
+            nursery.start_soon(Door(guard, frozenset({os.geteuid()})).welcome, listener)
+            await trio.lowlevel.wait_readable(killer)
+            assert isinstance(read_answer(killer.recv(65_536)), Revoked)
+            assert guard.killed
+            answered = sum(received(sock).count(b"\n") for sock in others)
+            assert answered <= (CROWD // AT_ONCE + 2) * MOST_PEERS
+            nursery.cancel_scope.cancel()
+
+
+def received(sock: socket.socket) -> bytes:
+    """What is there by now."""
+    said = b""
+    with suppress(OSError):
+        while chunk := sock.recv(65_536):
+            said += chunk
+    return said
+
+
 async def test_only_the_exact_words_restore(opened: Opened) -> None:
     async with opened() as guard:
         assert refused_by(await guard.answer(Restore(RESTORE_WORDS, PASSWORD))) == "restore"
@@ -449,7 +549,7 @@ async def test_a_ledger_is_of_one_wallet_on_one_chain(tmp_path: Path, rpc: str, 
 
 async def test_a_guard_with_a_key_runs_no_kit(opened: Opened) -> None:
     async with opened() as guard:
-        assert refused_by(await guard.answer(SwapByTwak("order_1", USDT, CAKE, E18, 1, anchor()))) == "way"
+        assert refused_by(await guard.answer(SwapByTwak("order_1", USDT, CAKE, E18, 1, 1, anchor()))) == "way"
 
 
 async def test_the_key_is_in_nothing_that_is_written_or_shown(chain: Chain, opened: Opened, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ RECORDS: list[Record] = [
     Started("1", "local", WALLET, 56, USDT, Decimal("1.5"), Decimal(3)),
     GRANTED,
     Killed('a line\nend, an é and a "quote"'),
+    Killed("again", "2027-01-15T08:00:00.000Z"),
     Lifted(),
     TailCut("ff"),
     Attempted("order_2", USDT, CAKE, E18, 1, E18, 2**255, "2027-01-15", anchor(2)),

@@ -84,7 +84,7 @@ FOR_THE_KIT = evolve(
     case(transaction(entry(CHAIN))),
     tx=None,
     way="twak",
-    action=Swap(E18, E18, (USDT, CAKE), WALLET, 0),
+    action=Swap(E18, E18, (USDT, CAKE), WALLET, CHAIN.time + 180),
     seen=Sighting(CHAIN.time, 0, 10**30, E18),
 )
 ALLOWED: dict[str, Case] = {
@@ -97,8 +97,20 @@ ALLOWED: dict[str, Case] = {
     "an exit when the day's cap is spent": case(
         transaction(exit_(CHAIN), nonce=1), books=books(granted("a", transaction(entry(CHAIN)), 200 * E18))
     ),
-    "an exit when the day's gas is spent": case(
-        transaction(exit_(CHAIN), nonce=1), books=books(granted("a", transaction(entry(CHAIN)), 0, 10**18))
+    "an exit when the day's gas for entries is spent": case(
+        transaction(exit_(CHAIN), nonce=1), books=books(granted("a", transaction(entry(CHAIN)), 0, 2 * 10**16))
+    ),
+    "the approval of an exit when the day's gas for entries is spent": case(
+        transaction(Approval(ROUTER, E18), to=CAKE, nonce=1),
+        books=books(granted("a", transaction(entry(CHAIN)), 0, 2 * 10**16)),
+    ),
+    "an exit that reaches the day's gas": case(
+        transaction(exit_(CHAIN), nonce=1),
+        books=books(granted("a", transaction(entry(CHAIN)), 0, 10**17 - 200_000 * GWEI)),
+    ),
+    "an exit where entries may burn more": case(
+        transaction(exit_(CHAIN), nonce=1), books=books(granted("a", transaction(entry(CHAIN)), 0, 10**17)),
+        config=evolve(CONFIG, limits=evolve(CONFIG.limits, daily_gas_cap=Decimal(1))),
     ),
     "an entry that reaches the day's cap": case(
         transaction(entry(CHAIN, 50), nonce=1), books=books(granted("a", transaction(entry(CHAIN)), 150 * E18))
@@ -206,6 +218,17 @@ REFUSED: dict[str, tuple[str, Case]] = {
     "a day's gas used up": (
         "daily_gas", case(evolve(FIRST, nonce=1), books=books(granted("a", FIRST, 0, 2 * 10**16 - 1))),
     ),
+    "exits that burn all gas": (
+        "daily_gas",
+        case(
+            transaction(exit_(CHAIN), nonce=1),
+            books=books(granted("a", transaction(entry(CHAIN)), 0, 10**17 - 200_000 * GWEI + 1)),
+        ),
+    ),
+    "approvals for exits that burn all gas": (
+        "daily_gas",
+        case(transaction(Approval(ROUTER, 0), to=CAKE, nonce=1), books=books(granted("a", FIRST, 0, 10**17))),
+    ),
     "approvals that burn the day's gas": (
         "daily_gas",
         case(transaction(Approval(ROUTER, 0), nonce=1), books=books(granted("a", FIRST, 0, 2 * 10**16))),
@@ -231,6 +254,9 @@ REFUSED: dict[str, tuple[str, Case]] = {
     "a deadline too far away": ("deadline", case(transaction(entry(CHAIN, deadline=CHAIN.time + 181)))),
     "a deadline without end": ("deadline", case(transaction(entry(CHAIN, deadline=UNLIMITED)))),
     "a deadline that has passed": ("deadline", case(transaction(entry(CHAIN, deadline=CHAIN.time)))),
+    "a swap for the kit that is asked for too late": (
+        "deadline", evolve(FOR_THE_KIT, action=Swap(E18, E18, (USDT, CAKE), WALLET, CHAIN.time)),
+    ),
     "any price": ("slippage", case(transaction(entry(CHAIN, min_out=0)))),
     "any price for an exit": ("slippage", case(transaction(exit_(CHAIN, min_out=0)))),
     "a bit less than may be": (
@@ -279,6 +305,83 @@ def test_a_replacement_spends_nothing_again() -> None:
     assert again.fees == 200_000 * (11 * GWEI // 10 - GWEI)
     full = books(granted("order_1", FIRST, 200 * E18))
     assert judge(evolve(again, books=full)) is None
+
+
+LOWERED = {
+    "the cap of a trade": with_limits(per_trade_cap=Decimal(1)),
+    "the cap of a day": with_limits(daily_cap=Decimal(1)),
+    "the gas of a day": with_limits(daily_gas_cap=Decimal(0), daily_exit_gas_cap=Decimal(0)),
+    "the gas of a transaction": with_limits(max_gas=21_000),
+    "the list of tokens": evolve(CONFIG, tokens={"LINK": CONFIG.tokens["LINK"]}),
+}
+
+
+@pytest.mark.parametrize("what", LOWERED)
+def test_no_limit_that_was_lowered_since_holds_up_a_nonce_that_was_signed_for(what: str) -> None:
+    """An approval has no deadline that would free it otherwise."""
+    approval = transaction(Approval(ROUTER, 50 * E18))
+    for first in (FIRST, transaction(exit_(CHAIN)), approval, evolve(approval, to=CAKE)):
+        again = evolve(first, gas_price=2 * GWEI)
+        known = books(granted("order_1", first, 50 * E18, 10**17))
+        found = case(again, books=known, replaces=first, config=LOWERED[what])
+        assert judge(found) is None
+        assert found.fees == 200_000 * GWEI, "it is counted all the same"
+
+
+def test_a_replacement_keeps_to_the_limits_of_the_gas_price_and_to_a_kill() -> None:
+    for changes, rule in (
+        ({"config": with_limits(max_gas_price_gwei=Decimal(1))}, "gas_price"),
+        ({"books": KILLED}, "kill_switch"),
+        ({"seen": None}, "rpc"),
+    ):
+        refused = judge(evolve(replacing(), **changes))
+        assert refused is not None
+        assert refused.rule == rule
+
+
+ORDINARY = 500_000  # gas that an exit may take at most: its approval's and its own
+
+
+@pytest.mark.parametrize(("price", "exits"), [(GWEI // 10, 2000), (GWEI, 200), (5 * GWEI, 40)])
+def test_so_many_exits_a_day_have_gas_at_least_whatever_entries_have_burnt(price: int, exits: int) -> None:
+    limits = CONFIG.limits
+    assert (limits.exit_fees - limits.daily_fees) // (ORDINARY * price) >= exits * 8 // 10
+    assert limits.exit_fees // (ORDINARY * price) == exits
+
+
+actions = st.sampled_from([FIRST, transaction(exit_(CHAIN)), transaction(Approval(ROUTER, 0))])
+prices = st.sampled_from([1, GWEI, 5 * GWEI])
+
+
+@given(
+    st.lists(st.tuples(actions, prices, st.booleans(), st.integers(0, 3)), max_size=120),
+    st.sampled_from([Decimal("0.001"), Decimal("0.01")]),
+)
+def test_whatever_is_signed_and_replaced_a_day_burns_no_more_than_its_cap_and_what_is_pending(
+    steps: list[tuple[Transaction, int, bool, int]], cap: Decimal
+) -> None:
+    limits = {"daily_gas_cap": cap / 2, "daily_exit_gas_cap": cap, "max_gas": 200_000, "daily_cap": Decimal(10**6)}
+    config, known, mined = with_limits(**limits), books(), 0
+    signed: list[Transaction] = []
+    for number, (kind, price, again, ahead) in enumerate(steps):
+        mined = min(len(signed), mined + ahead)
+        again = again and bool(signed)
+        before = signed[-1] if again else None
+        tx = evolve(before or kind, gas_price=price, nonce=before.nonce if before else len(signed))
+        seen = Sighting(CHAIN.time, mined, 10**30, 1)
+        action = decode(tx.data)
+        asked = case(tx, books=known, replaces=before, config=config, seen=seen, action=action, anchor=anchor(number))
+        fresh = known.fees_on(TODAY)
+        if judge(asked) is not None:
+            continue
+        if before is None:
+            most = cap if asked.leads_out else cap / 2
+            assert fresh + asked.fees <= most * E18
+            signed.append(tx)
+        else:
+            signed[-1] = tx
+        known.apply(granted(f"order_{len(signed)}", tx, 0, asked.fees, row=number), NOW)
+    assert known.fees_on(TODAY) <= cap * E18 + 16 * 200_000 * 5 * GWEI
 
 
 def test_a_replacement_is_held_against_the_price_of_now() -> None:

@@ -82,7 +82,8 @@ def opened(tmp_path: Path, rpc: str, kit: StandIn) -> Opened:
 
 
 def swap(intent: str = "order_1", usdt: int = 10, row: int = 1, **changes: Any) -> SwapByTwak:
-    asked = SwapByTwak(intent, USDT, CAKE, usdt * E18, entry(Chain(), usdt).min_out * 998 // 1000, anchor(row))
+    order = entry(Chain(), usdt)
+    asked = SwapByTwak(intent, USDT, CAKE, usdt * E18, order.min_out * 998 // 1000, order.deadline, anchor(row))
     return evolve(asked, **changes)
 
 
@@ -222,6 +223,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any]]] = {
     "a hop": ("allowlist", {"to_token": WBNB}),
     "a token for a token": ("allowlist", {"from_token": CAKE, "to_token": LINK}),
     "any price": ("slippage", {"min_received": 0}),
+    "too late": ("deadline", {"deadline": Chain().time}),
+    "without end": ("deadline", {"deadline": Chain().time + 181}),
     "more than there is": ("balance", {"from_token": CAKE, "to_token": USDT, "spend": 1001 * E18, "min_received": 1}),
     "more than the kit promises": ("slippage", {"min_received": 499 * E18 // 100}),
 }
@@ -264,7 +267,8 @@ async def test_an_exit_is_not_stopped_by_a_spent_cap(kit: StandIn, opened: Opene
     async with opened() as guard:
         for number in range(4):
             await guard.answer(swap(f"order_{number}", 50, number))
-        out = SwapByTwak("exit", CAKE, USDT, 900 * E18, exit_(Chain(), 900).min_out, anchor(9))
+        order = exit_(Chain(), 900)
+        out = SwapByTwak("exit", CAKE, USDT, 900 * E18, order.min_out, order.deadline, anchor(9))
         assert await guard.answer(out) == Sent(HASH)
 
 

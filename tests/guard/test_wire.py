@@ -41,7 +41,7 @@ BIG = 2**256 - 1
 QUESTIONS: list[Question] = [
     ReadGuard(),
     SignTransaction("order_1:approve", Transaction(56, 0, USDT, BIG, "0x", 1, 1), Anchor("log_ab", BIG, "0" * 64)),
-    SwapByTwak("order_1", USDT, CAKE, BIG, 0, anchor()),
+    SwapByTwak("order_1", USDT, CAKE, BIG, 0, BIG, anchor()),
     Recall("a.b/c:d-e_f"),
     Revoke("said so"),
     Restore("words", 'a password, "quoted" and in Ünïcode'),

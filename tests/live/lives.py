@@ -18,6 +18,7 @@ from actors.executor.order_life import (
     Ready,
     Sighting,
     Signature,
+    Unexplained,
     Usurped,
 )
 from actors.executor.swaps import intend
@@ -100,10 +101,11 @@ def in_state(state: str, side: Side = "buy") -> tuple[Live, str]:
         "approving": (approving,),
         "approved": (approving, mined_approval(ref, "0xa")),
         "swapping": (approving, mined_approval(ref, "0xa"), submitted(ref, "swap", before + 1, "0xb")),
-        "handed": (HandedOver(AT, ref, before, dict(live.units)),),
+        "handed": (handed := HandedOver(AT, ref, before, {"ETH": Units(0), **live.units}, 90),),
+        "sent by a kit": (handed, submitted(ref, "swap", before + 1, "0xb", 0)),
     }
     live = folded(wish, *ways[state], live=live)
-    assert live.orders[ref].state == state
+    assert live.orders[ref].state == ("swapping" if state == "sent by a kit" else state)
     return live, ref
 
 
@@ -141,12 +143,14 @@ def sightings(ref: str, received: int) -> dict[str, Sighting]:
         "the swap is mined": included("swap", "0xb", succeeded=True),
         "the swap reverted": included("swap", "0xb", succeeded=False),
         "something else is mined": included("swap", "0xf", succeeded=True),
-        "its nonce is usurped": Usurped(ref, 1),
+        "its nonce is usurped": Usurped(ref, 1, Units(E18 - 7)),
         "it lapsed": Lapsed(ref, 1_800_000_000),
         "the price moved": Moved(ref, 7),
-        "a kit can have it": Ready(ref, 0, {"USDT": Units(5), "ETH": Units(0)}),
+        "a kit can have it": Ready(ref, 0, {"USDT": Units(5), "ETH": Units(0), NATIVE: Units(E18)}, 90),
         "the kit has sent it": KitSent(ref, 3, "0xkit"),
         "the kit has not": KitDidNot(ref, "it found no route"),
+        "the kit has only approved": KitDidNot(ref, "one transaction, and none gave any USDT", Units(E18 - 7)),
+        "nobody can say": Unexplained(ref, 2, 0, {"USDT": Units(5), "ETH": Units(0), NATIVE: Units(E18 - 7)}),
     }
 
 

@@ -23,6 +23,7 @@ from actors.executor.order_life import (
     Ready,
     Sighting,
     Signature,
+    Unexplained,
     Usurped,
     learn,
 )
@@ -64,7 +65,7 @@ from tests.live.lives import (
 SIGNED, GIVEN_UP = ["SUBMITTED", "submitted"], ["FAILED", "given_up"]
 DENIED, REVERTED = ["TWAK_BLOCK", "twak_block", "given_up"], ["mined", *GIVEN_UP]
 # What is learned in each state; whatever is not here is nothing.
-TABLE: Final[dict[OrderState, dict[str, list[str]]]] = {
+TABLE: Final[dict[str, dict[str, list[str]]]] = {
     "intended": {
         "an approval is signed": SIGNED,
         "the swap is signed": SIGNED,
@@ -99,6 +100,17 @@ TABLE: Final[dict[OrderState, dict[str, list[str]]]] = {
     "handed": {
         "the kit has sent it": SIGNED,
         "the kit has not": GIVEN_UP,
+        "the kit has only approved": GIVEN_UP,
+        "nobody can say": [*GIVEN_UP, "frozen"],
+        "its nonce is usurped": [*GIVEN_UP, "frozen"],
+    },
+    "sent by a kit": {
+        "the swap is signed": SIGNED,
+        "the swap is mined": ["CONFIRMED", "mined", "EXECUTED", "trade"],
+        "the swap reverted": REVERTED,
+        "the kit has not": GIVEN_UP,
+        "the kit has only approved": GIVEN_UP,
+        "nobody can say": [*GIVEN_UP, "frozen"],
         "its nonce is usurped": [*GIVEN_UP, "frozen"],
     },
 }
@@ -111,19 +123,19 @@ def seen(live: Live, sighting: Sighting) -> tuple[Row, ...]:
 
 
 def test_the_table_is_of_all_states_and_of_all_that_can_be_seen() -> None:
-    assert set(TABLE) == set(get_args(OrderState))
+    assert set(TABLE) == {*get_args(OrderState), "sent by a kit"}
     assert {type(sighting) for sighting in sightings("", RECEIVED).values()} == set(get_args(Sighting)) == set(LEARNED)
 
 
 @pytest.mark.parametrize(("state", "name"), CELLS)
-def test_what_is_learned_in_a_state_and_nothing_else(state: OrderState, name: str) -> None:
+def test_what_is_learned_in_a_state_and_nothing_else(state: str, name: str) -> None:
     live, ref = in_state(state)
     rows = seen(live, sightings(ref, RECEIVED)[name])
     assert kinds(rows) == TABLE[state].get(name, [])
 
 
 @pytest.mark.parametrize(("state", "name"), CELLS)
-def test_what_is_seen_twice_is_learned_once(state: OrderState, name: str) -> None:
+def test_what_is_seen_twice_is_learned_once(state: str, name: str) -> None:
     live, ref = in_state(state)
     sighting = sightings(ref, RECEIVED)[name]
     assert seen(folded(*seen(live, sighting), live=live), sighting) == ()
@@ -138,7 +150,7 @@ def test_of_an_order_that_is_not_open_nothing_is_learned(name: str) -> None:
 
 
 @pytest.mark.parametrize(("state", "name"), [(state, name) for state in TABLE for name in TABLE[state]])
-def test_the_log_written_and_read_back_folds_to_the_same(state: OrderState, name: str) -> None:
+def test_the_log_written_and_read_back_folds_to_the_same(state: str, name: str) -> None:
     live, ref = in_state(state)
     rows = seen(live, sightings(ref, RECEIVED)[name])
     back = [decode_row(encode_row(row, 1 if isinstance(row, EVENTS) else None)) for row in rows]
@@ -184,6 +196,29 @@ def test_a_usurped_nonce_freezes_until_a_person_demotes_or_promotes() -> None:
     assert "nonce 1" in live.frozen
     assert folded(Flattening(AT, "a person demoted the agent"), live=live).frozen is None
     assert folded(*OPENED, live=live).frozen is None
+
+
+@pytest.mark.parametrize("name", ["the kit has only approved", "nobody can say", "its nonce is usurped"])
+def test_coins_that_others_than_our_transactions_have_spent_are_counted_again_and_told(name: str) -> None:
+    live, ref = in_state("handed")
+    rows = seen(live, sightings(ref, RECEIVED)[name])
+    assert folded(*rows, live=live).units == live.units | {NATIVE: Units(E18 - 7)}
+    assert folded(*rows, live=live).book.cash == live.book.cash
+    entry = rows[0]
+    assert isinstance(entry, JournalEntry)
+    assert (" BNB less than our own transactions" in entry.text) == (name != "nobody can say")
+
+
+def test_what_nobody_can_say_is_told_with_what_the_wallet_had_and_has_and_freezes() -> None:
+    live, ref = in_state("handed")
+    rows = seen(live, sightings(ref, RECEIVED)["nobody can say"])
+    entry, live = rows[0], folded(*rows, live=live)
+    assert isinstance(entry, JournalEntry)
+    assert "It has 0.000000000000000005 USDT and 0 ETH, before it had 1000 USDT and 0 ETH" in entry.text
+    assert "2 of its transactions were mined since, and 0 of them swapped" in entry.text
+    assert live.frozen is not None
+    assert "a person must look at the wallet" in live.frozen
+    assert not live.orders
 
 
 def test_what_is_to_be_sold_is_until_nothing_is_left_and_no_order_is_open() -> None:
@@ -293,27 +328,35 @@ class Orders(RuleBasedStateMachine):
         assert bool(rows) == (order is not None and hash in known), "only what was submitted is ever mined"
 
     @precondition(lambda self: self.count)
-    @rule(data=st.data(), what=st.sampled_from(["denied", "lapsed", "moved", "usurped", "not sent"]))
+    @rule(
+        data=st.data(),
+        what=st.sampled_from(["denied", "lapsed", "moved", "usurped", "not sent", "only approved", "unexplained"]),
+    )
     def over(self, data: st.DataObject, what: str) -> None:
         ref = self.one(data)
         order = self.live.orders.get(ref)
         unsigned = order is not None and not order.signed and order.state in ("intended", "approved")
         at_the_chain = order is not None and (bool(order.signed) or order.state == "handed")
+        at_a_kit = order is not None and order.handed is not None
+        units = {"USDT": Units(5), "ETH": Units(0), "CAKE": Units(0), NATIVE: Units(self.model.units[NATIVE] - 7)}
         ways: dict[str, tuple[Sighting, bool]] = {
             "denied": (Denied(ref, "daily_cap", "It is over the cap."), unsigned),
             "lapsed": (Lapsed(ref, 1_800_000_000), unsigned),
             "moved": (Moved(ref, 1), unsigned),
-            "usurped": (Usurped(ref, 1), at_the_chain),
-            "not sent": (KitDidNot(ref, "it found no route"), order is not None and order.state == "handed"),
+            "usurped": (Usurped(ref, 1, units[NATIVE]), at_the_chain),
+            "not sent": (KitDidNot(ref, "it found no route"), at_a_kit),
+            "only approved": (KitDidNot(ref, "it gave nothing", units[NATIVE]), at_a_kit),
+            "unexplained": (Unexplained(ref, 2, 0, units), at_a_kit),
         }
         sighting, ends = ways[what]
-        self.see(sighting)
+        if self.see(sighting) and what in ("usurped", "only approved", "unexplained"):
+            self.model.units[NATIVE] = units[NATIVE]
         assert (ref in self.model.ended) == (ends or order is None)
 
     @precondition(lambda self: self.count)
     @rule(data=st.data())
     def handed(self, data: st.DataObject) -> None:
-        self.see(Ready(self.one(data), 0, dict(self.live.units)))
+        self.see(Ready(self.one(data), 0, {"ETH": Units(0), "CAKE": Units(0), **self.live.units}, 90))
 
     @precondition(lambda self: self.count)
     @rule(data=st.data())

@@ -311,6 +311,7 @@ def _guard(**other: Any) -> Inspection:
         (_guard(allowlist=GUARD.allowlist | {"ETH": "0x" + "03" * 20}), "allowlist"),
         (_guard(anchor=Anchor("log", 11, "0" * 64)), "log"),
         (_guard(per_trade_cap=Decimal(899)), "per_trade_cap"),
+        (_guard(daily_cap=Decimal(1000), spent_today=Decimal("100.01")), "daily_cap"),
         (changed(SEEN, units={"USDT": Units(0), NATIVE: Units(E18)}), "balance"),
         (changed(SEEN, units={"USDT": Units(E18), NATIVE: Units(10**9)}), "gas"),
         (changed(SEEN, round_trips={"CAKE/USDT": None, "ETH/USDT": Decimal("0.006")}), "quote CAKE/USDT"),

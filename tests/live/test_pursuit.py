@@ -8,17 +8,33 @@ from typing import Any
 
 import pytest
 import trio
+from attrs import evolve
 
-from actors.executor.order_life import Denied, Included, KitDidNot, KitSent, Lapsed, Ready, Signature, Usurped
+from actors.executor.live import NATIVE
+from actors.executor.order_life import (
+    Denied,
+    Included,
+    KitDidNot,
+    KitSent,
+    Lapsed,
+    Moved,
+    Ready,
+    Signature,
+    Unexplained,
+    Usurped,
+)
+from actors.twak_signer.doubt import DOUBT_SECONDS, OVER_SECONDS
+from actors.twak_signer.pursuit import QUIET_SECONDS
 from protocol.errors import Outage
 from protocol.events import Frozen, GivenUp, HandedOver, JournalEntry, Mined, Submitted, Trade, TwakBlock
+from protocol.money import Units
 from protocol.settings import AgentConfig, LiveConfig
 from protocol.signing import Recall, Refused, SignTransaction
 from tests.actors.seeded import run_seeded
 from tests.live.desk import MARKETS, PAUSE_SECONDS, Desk
 from tests.world import chain as chains
 from tests.world.chain import CALM, SimChain, Weather
-from tests.world.guard import Mood, SimGuard
+from tests.world.guard import KitDoes, Mood, SimGuard
 
 CONFIRMATIONS = chains.settings().confirmations
 
@@ -289,10 +305,13 @@ async def test_a_nonce_that_a_foreign_transaction_used_is_told_once_that_is_cert
         assert await desk.look() is None
         desk.chain.mine()
     seen = await desk.look()
-    assert seen == Usurped(row.order_ref, row.nonce)
+    coins = desk.chain.accounts.coins[chains.WALLET]
+    assert seen == Usurped(row.order_ref, row.nonce, Units(coins))
     rows = desk.learn(seen)
     assert [type(one) for one in rows] == [JournalEntry, GivenUp, Frozen]
     assert desk.live.frozen is not None
+    desk.agrees()
+    assert "0.021000 BNB less than our own transactions account for" in desk.last(JournalEntry).text
 
 
 async def test_a_foreign_transaction_that_a_reorganisation_took_away_usurps_nothing(
@@ -511,7 +530,7 @@ async def test_a_kit_that_tells_what_it_sent_is_followed_by_that_hash(autojump_c
     seen = await desk.look()
     assert isinstance(seen, Ready)
     desk.learn(seen)
-    assert desk.last(HandedOver).units == {token: desk.live.units[token] for token in ("USDT", "ETH")}
+    assert desk.last(HandedOver).units == {token: desk.live.units[token] for token in ("USDT", "ETH", NATIVE)}
     seen = await desk.look()
     assert isinstance(seen, KitSent)
     desk.learn(seen)
@@ -560,17 +579,235 @@ async def test_of_a_kit_that_nobody_heard_of_again_only_a_nonce_that_stays_unuse
     assert desk.guard.attempts.keys() == {seen.ref}
 
 
-async def test_of_a_kit_that_has_sent_and_was_not_heard_of_again_the_order_stays_in_doubt(
+async def handed(desk: Desk, kit_does: KitDoes) -> str:
+    """An order that a kit of this kind has, and of which it has said what it says."""
+    desk.guard.way, desk.guard.kit_does = "twak", kit_does
+    ref = desk.intend()
+    await desk.step()
+    assert desk.order.state == "handed"
+    return ref
+
+
+async def long_after(desk: Desk, seconds: float = OVER_SECONDS) -> None:
+    desk.chain.mine(seconds=desk.config.live.deadline_seconds + seconds + 1)
+    desk.chain.mine(CONFIRMATIONS + 1)
+    await trio.sleep(seconds + 1)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("kit_does", ["sends and is lost", "approves, sends and is lost"])
+async def test_a_swap_whose_hash_no_kit_has_named_is_found_on_the_chain(
+    kit_does: KitDoes, restarted: bool, autojump_clock: trio.abc.Clock
+) -> None:
+    desk = Desk.at()
+    ref = await handed(desk, kit_does)
+    assert await desk.look() is None
+    desk.chain.mine()
+    if restarted:
+        desk.restart()
+    seen = await desk.look()
+    swap, _ = desk.chain.mined()[-1]
+    assert seen == KitSent(ref, swap.nonce, swap.hash)
+    desk.learn(seen)
+    await desk.until_ended()
+    assert desk.last(Trade).tx_hash == swap.hash
+    desk.agrees()  # the gas of its approval, too
+
+
+@pytest.mark.parametrize("seconds", [3, 100])
+async def test_a_swap_is_found_however_many_blocks_it_is_behind(seconds: int, autojump_clock: trio.abc.Clock) -> None:
+    """While the daemon was away, say, and be it for so long that nobody would wait any more: as many blocks are looked
+    through at once as an endpoint gives the logs of."""
+    desk = Desk.at(settings=chains.settings(log_blocks=10))
+    desk.chain.mine(20)
+    await handed(desk, "sends and is lost")
+    assert await desk.look() is None
+    desk.chain.mine(47, seconds=seconds)
+    seen = [await desk.look() for _ in range(5)]
+    assert seen[:4] == [None] * 4
+    assert isinstance(seen[4], KitSent)
+    assert await desk.look() == seen[4], "and again, as long as the log does not take it"
+
+
+async def test_a_kit_s_swap_that_a_reorganisation_took_away_is_searched_for_again(
     autojump_clock: trio.abc.Clock,
 ) -> None:
     desk = Desk.at()
-    desk.guard.way, desk.guard.kit_does = "twak", "sends and is lost"
+    await handed(desk, "sends and is lost")
+    await desk.look()
+    desk.chain.mine(2)
+    desk.chain.reorganise(2)
+    assert await desk.look() is None
+    desk.chain.mine()
+    await desk.until_ended()
+    assert len(desk.chain.mined()) == 1
+    assert desk.last(Trade).tx_hash == desk.chain.mined()[0][0].hash
+    desk.agrees()
+
+
+@pytest.mark.parametrize("denied", [False, True])
+@pytest.mark.parametrize("kit_does", ["approves and is lost", "reverts and is lost"])
+async def test_a_kit_that_has_only_approved_or_reverted_has_swapped_nothing_and_its_gas_is_counted(
+    kit_does: KitDoes, denied: bool, autojump_clock: trio.abc.Clock
+) -> None:
+    desk = Desk.at()
+    desk.chain.logs_denied = denied  # then the balances alone say so
+    await handed(desk, kit_does)
+    assert await desk.look() is None
+    desk.chain.mine()
+    assert await desk.look() is None, "it may be at work still"
+    await long_after(desk)
+    seen = await desk.look()
+    assert isinstance(seen, KitDidNot)
+    desk.learn(seen)
+    assert desk.last(GivenUp).code == "not_sent"
+    assert desk.live.frozen is None
+    desk.agrees()
+
+
+@pytest.mark.parametrize("kit_does", ["sends twice and is lost", "robs and is lost"])
+async def test_what_nobody_can_explain_freezes_and_calls_a_person(
+    kit_does: KitDoes, autojump_clock: trio.abc.Clock
+) -> None:
+    desk = Desk.at()
+    ref = await handed(desk, kit_does)
+    await desk.look()
+    await long_after(desk)
+    assert await desk.look() is None
+    await long_after(desk, DOUBT_SECONDS)
+    seen = await desk.look()
+    assert isinstance(seen, Unexplained)
+    desk.learn(seen)
+    assert desk.last(GivenUp).code == "unexplained"
+    assert ref in desk.last(Frozen).reason
+    assert not desk.live.orders
+    assert desk.live.units[NATIVE] == desk.chain.accounts.coins[chains.WALLET]
+
+
+async def test_a_swap_of_a_kit_s_that_waits_for_ever_calls_a_person(autojump_clock: trio.abc.Clock) -> None:
+    """With its hash or without it: it is not ours to replace."""
+    for kit_does in ("sends", "sends and is lost"):
+        desk = Desk.at()
+        await handed(desk, kit_does)
+        desk.chain.holding = True
+        await desk.step()
+        await long_after(desk)
+        assert await desk.look() is None
+        await long_after(desk, DOUBT_SECONDS)
+        assert isinstance(await desk.look(), Unexplained)
+
+
+async def test_a_swap_of_a_kit_s_that_all_pools_have_forgotten_counts_as_not_sent(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    await handed(desk, "approves and sends")
+    await desk.step()
+    assert desk.order.state == "swapping"
+    desk.chain.drop(desk.order.signed[-1].hash)
+    desk.chain.mine()
+    assert await desk.look() is None
+    await long_after(desk)
+    seen = await desk.look()
+    assert isinstance(seen, KitDidNot)
+    desk.learn(seen)
+    assert desk.last(GivenUp).code == "not_sent"
+    desk.agrees()
+
+
+async def test_after_a_kill_it_is_still_asked_what_the_kit_did(autojump_clock: trio.abc.Clock) -> None:
+    """The guard refuses everything then, also what it has done: that is no word on what it did."""
+    desk = Desk.at()
+    await handed(desk, "sends")
+    assert isinstance(await desk.look(), KitSent)  # and it is lost before the log has it
+    desk.restart()
+    desk.guard.kill()
+    await trio.sleep(300)
+    await desk.until_ended()
+    assert desk.last(Trade).tx_hash == desk.chain.mined()[0][0].hash
+
+
+async def test_a_refusal_ends_an_order_that_a_kit_should_have_but_not_while_an_earlier_request_may_be_at_work(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    await handed(desk, "sends")
+    desk.guard.kill()
+    assert isinstance(await desk.look(), Outage), "this process has only begun: one before it may have asked"
+    await trio.sleep(QUIET_SECONDS + 1)
+    seen = await desk.look()
+    assert isinstance(seen, KitDidNot)
+    assert "kill_switch" in seen.reason
+
+
+async def test_what_became_of_a_kit_s_order_is_seen_without_the_guard_too(autojump_clock: trio.abc.Clock) -> None:
+    desk = Desk.at()
+    await handed(desk, "sends and is lost")
+    await desk.look()
+    desk.guard.down = True
+    assert isinstance(await desk.look(), Outage)
+    desk.chain.mine()
+    await desk.until_ended()
+    desk.last(Trade)
+
+
+# --- a price that has moved
+
+
+async def test_a_price_that_moved_before_anything_was_signed_is_told_at_once(autojump_clock: trio.abc.Clock) -> None:
+    desk = Desk.at()
     desk.intend()
     await desk.step()
+    await trio.sleep(QUIET_SECONDS)
+    await desk.until_ended()
+    desk.intend("sell")
+    desk.chain.trade(chains.ETH_POOL, chains.ETH, 20 * chains.UNIT)
+    while not isinstance(seen := await desk.look(), Moved):
+        assert isinstance(seen, Signature | Included | None)
+        if seen is not None:
+            desk.learn(seen)
+        desk.chain.mine()
+    assert desk.guard.granted.get(seen.ref, []) == []
+
+
+async def test_a_price_that_moved_is_not_told_while_the_swap_may_be_being_signed(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    desk.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    await desk.chain.head()
+    ref = desk.intend()
+    desk.guard.mood = Mood(slow=1)
+    await trio.sleep(QUIET_SECONDS)
+    assert isinstance(await desk.look(), Outage)
+    desk.chain.trade(chains.ETH_POOL, chains.USDT, 20_000 * chains.UNIT)
     assert await desk.look() is None
-    desk.chain.mine(5, seconds=desk.config.live.deadline_seconds)
-    assert await looks(desk, 5) == [None] * 5
-    assert desk.order.state == "handed"
+    await trio.sleep(30)
+    seen = await desk.look()
+    assert isinstance(seen, Signature)
+    assert seen.ref == ref
+
+
+# --- what is known by its hash only
+
+
+async def test_bytes_that_a_kill_had_withheld_are_sent_once_a_person_has_restored_the_guard(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    row = await signed(desk)
+    await desk.look()
+    bare = evolve(row, raw="")
+    desk.live = evolve(desk.live, orders={row.order_ref: evolve(desk.order, signed=(bare,))})
+    desk.chain.drop(row.hash)
+    desk.guard.kill()
+    assert await desk.look() is None
+    assert not desk.chain.waiting
+    desk.guard.killed = None
+    assert await desk.look() is None
+    assert list(desk.chain.waiting) == [row.hash]
+    await desk.until_ended()
+    assert desk.last(Trade).tx_hash == row.hash
 
 
 # --- whatever is lost, in whatever order

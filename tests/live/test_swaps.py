@@ -20,7 +20,7 @@ from actors.executor.order_life import Included, Signature, learn
 from actors.executor.swaps import intend, shadow_bps, traded, way_out
 from actors.quote_verifier.verify import verify
 from protocol.errors import Refusal
-from protocol.events import Intended, JournalEntry, LiveOpened, Mined, Trade
+from protocol.events import Decided, Intended, JournalEntry, LiveOpened, Mined, Trade
 from protocol.market import Candle, Observation, Tick
 from protocol.money import ZERO, Units, booked
 from protocol.orders import Order, Quote
@@ -263,3 +263,6 @@ def test_two_tries_to_sell_out_have_two_names_though_neither_the_log_s_time_nor_
     assert again(live) == first
     wish = intended(live, "sell", cause="the first try")
     assert again(folded(wish, live=live)).ref != first.ref
+    no = Decided(AT, "ETH/USDT", "sell", "QUOTE_DIVERGENCE", "jrn", "live")
+    assert again(folded(no, live=live)).ref != first.ref, "nor the entry on a try that came to nothing"
+    assert again(folded(changed(no, phase="paper"), live=live)) == first

@@ -228,11 +228,11 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
         money, st.integers(0, 2**53),
     ),
     st.builds(Submitted, times, text, legs, st.integers(0, 2**53), text, text, units),
-    st.builds(HandedOver, times, text, st.integers(0, 2**53), holdings),
+    st.builds(HandedOver, times, text, st.integers(0, 2**53), holdings, st.integers(0, 2**53)),
     st.builds(
         Mined, times, text, legs, text, st.integers(0, 2**53), st.booleans(), units, units, units, money,
     ),
-    st.builds(GivenUp, times, text, pairs, text, text, money),
+    st.builds(GivenUp, times, text, pairs, text, text, money, st.none() | units),
     st.builds(Frozen, times, text),
     st.builds(Flattening, times, text),
 )  # fmt: skip

@@ -260,6 +260,7 @@ class SimChain(Chain):
         self.waiting: dict[str, Tx] = {}  # by hash
         self.holding = False  # no waiting transaction comes into a block
         self.silent = False
+        self.logs_denied = False
         self.price = 10**9  # of gas
         self.doubts: list[str] = []
         self._random = random
@@ -430,6 +431,17 @@ class SimChain(Chain):
             if log.address in pools
         ]
         return [event for log, number in logs if (event := pool_event(log, number)) is not None]
+
+    async def outgoing(self, token: str, owner: str, first: int, last: int, /) -> tuple[str, ...]:
+        blocks = await self._asked()
+        if self.logs_denied:
+            raise Denied("the method eth_getLogs is not available")
+        return tuple(
+            receipt.hash
+            for mined in blocks[first : last + 1]
+            for receipt in mined.receipts
+            if any(log.address == token and log.topics[:2] == (TRANSFER, _topic(owner)) for log in receipt.logs)
+        )
 
     async def answer(self, feed: str, at: Block | None = None, /) -> Answer:
         """A pool's address is its own feed: what it says is that pool's price."""

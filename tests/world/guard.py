@@ -40,12 +40,15 @@ from protocol.signing import (
     Verdict,
 )
 from protocol.times import EPOCH, to_wire
-from tests.world.chain import CAKE, ETH, ROUTER, SWAP_EXACTLY, USDT, WALLET, Reverts, SimChain, signed
+from tests.world.chain import APPROVE, CAKE, ETH, ROUTER, SWAP_EXACTLY, TRADER, USDT, WALLET, Reverts, SimChain, signed
 
 ANSWER_SECONDS: Final = 5.0  # as long as the port's own
 _NO_VERDICT: Final = Unknown("it was attempted, and no verdict is recorded")
-# What the kit does with the next swap: it tells what it did, tells nothing of what it did, or of what it did not do.
-KitDoes = Literal["sends", "sends and is lost", "sends nothing", "is lost"]
+# What the kit does with the next swap: it tells what it did, or nothing of what it did, or did not do.
+KitDoes = Literal[
+    "sends", "sends and is lost", "sends nothing", "is lost", "approves and sends", "approves, sends and is lost",
+    "approves and is lost", "sends twice and is lost", "reverts and is lost", "robs and is lost",
+]  # fmt: skip
 
 
 @frozen
@@ -207,10 +210,12 @@ class SimGuard:
     # --- the kit
 
     def _swap(self, question: SwapByTwak) -> Answer:
-        if question.intent in self.attempts:
-            return self.attempts[question.intent] or _NO_VERDICT
         if self.killed:
             return Refused("kill_switch", "the kill switch is on")
+        if question.intent in self.attempts:
+            return self.attempts[question.intent] or _NO_VERDICT
+        if question.deadline <= int((self.chain.blocks[-1].block.at - EPOCH).total_seconds()):
+            return Refused("deadline", "the deadline has passed")
         self.attempts[question.intent] = verdict = self._kit(question)
         return verdict
 
@@ -220,16 +225,31 @@ class SimGuard:
             return NotSent("it found no route")
         if self.kit_does == "is lost":
             return Unknown("it timed out")
-        accounts = self.chain.accounts
-        accounts.allowed[question.from_token, self.wallet, ROUTER] = question.spend
+        accounts, does = self.chain.accounts, self.kit_does
         try:
             accounts.out(question.spend, (question.from_token, question.to_token))
         except Reverts:
             return NotSent("it found no route")
-        words = (question.spend, question.min_received, 160, int(self.wallet, 16), 2**40, 2)
+        nonce = accounts.nonces.get(self.wallet, 0)
+        if "approves" in does:
+            data = "0x" + APPROVE.hex() + f"{int(ROUTER, 16):064x}{question.spend:064x}"
+            self._send(Transaction(56, nonce, question.from_token, 0, data, 60_000, 0))
+            nonce += 1
+        elif does != "reverts and is lost":
+            accounts.allowed[question.from_token, self.wallet, ROUTER] = 2 * question.spend
+        if does == "approves and is lost":
+            return Unknown("it timed out")
+        to = TRADER if "robs" in does else self.wallet
+        words = (question.spend, question.min_received, 160, int(to, 16), 2**40, 2)
         path = (int(question.from_token, 16), int(question.to_token, 16))
         data = "0x" + SWAP_EXACTLY.hex() + "".join(f"{word:064x}" for word in (*words, *path))
-        nonce = accounts.nonces.get(self.wallet, 0)
-        one = signed(Transaction(56, nonce, ROUTER, 0, data, 400_000, self.chain.price), self.wallet)
+        hash = self._send(Transaction(56, nonce, ROUTER, 0, data, 400_000, 0))
+        if "twice" in does:
+            self._send(Transaction(56, nonce + 1, ROUTER, 0, data, 400_000, 0))
+        return Unknown("it timed out") if "lost" in does else Sent(hash)
+
+    def _send(self, tx: Transaction) -> str:
+        """By the kit itself, at the going price."""
+        one = signed(evolve(tx, gas_price=self.chain.price), self.wallet)
         self.chain.take(bytes.fromhex(one.raw[2:]))
-        return Sent(one.hash) if self.kit_does == "sends" else Unknown("it timed out")
+        return one.hash
