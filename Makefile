@@ -51,7 +51,7 @@ long: $(STAMP) $(EVM)  ## an hour of it: 2,000 worlds and the planted bugs (told
 	@$(BIN)/python -m tests.simulation.long
 	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience tests/crash tests/hostile
 
-bench: $(STAMP)  ## the figures of docs/benchmarks.md, measured here and now
+bench: $(STAMP) $(EVM)  ## the figures of docs/benchmarks.md, measured here and now
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
 
 format: $(STAMP)  ## let ruff format the tree

@@ -32,6 +32,7 @@ from tests.benchmarks.processes import (
     resident_mb,
 )
 from tests.benchmarks.restarts import WAL_BYTES
+from tests.evm.anvil import BINARY
 from tests.world.minutes import write
 
 IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
@@ -92,12 +93,16 @@ class Scale:
     deaths: int = 40
     messages: int = 20_000
     rounds: int = 9
+    signatures: int = 300
+    kills: int = 100
+    quotes: int = 1_000
 
 
 QUICK: Final = Scale(
     hours=2_999, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
     burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5, minutes=20_000,
     restart_log_events=20_000, deaths=2, messages=1_000, rounds=1,
+    signatures=20, kills=5, quotes=20,
 )  # fmt: skip
 
 
@@ -340,6 +345,45 @@ class Bench:
             raw = {f"{way}/s": median(rates[way]) for way in (ours, bare, *others)}
             yield Figure(f"{ours}, of a bare channel's rate", "%", shares, Target(">=", 50), raw, f"bare: {bare}")
 
+    # --- live
+
+    def signing(self) -> Iterator[Figure]:
+        """A guard's signature, as a whole and what of it is its own work."""
+        runs = self._live("signing", self.scale.signatures)
+        raw = {"fsync ms": 1000 / fsyncs(self.ground.folder, self.scale.raw_seconds)}
+        late = {part: _late(runs, part) for part in ("grant", "look", "whole")}
+        usual = {part: median(_late(runs, part, 0.5)) for part in late}
+        note = f"p50 {usual['grant']:.2f}; {self.scale.signatures} signatures a run"
+        yield Figure("guard: check, sign, synced ledger, p99", "ms", late["grant"], Target("<", 10), raw, note)
+        look = {"its look at the chain, p99": median(late["look"]), "p50": usual["look"]}
+        note = f"p50 {usual['whole']:.2f}; its own quote and the way there and back included"
+        yield Figure("guard: asked over its socket, p99", "ms", late["whole"], None, look, note)
+
+    def killing(self) -> Iterator[Figure]:
+        """The guard is asked past a daemon that stands still."""
+        runs = self._live("killing", self.scale.kills)
+        all_of = {way: [1000 * one for run in runs for one in run[way]] for way in ("socket", "command")}
+        raw = {"`forestay kill`, the command and its Python": median(all_of["command"])}
+        note = f"p50 {median(all_of['socket']):.2f}; {len(all_of['socket'])} kills, the daemon stopped dead"
+        yield Figure("kill to refusal, worst", "ms", all_of["socket"], Target("<", 100), raw, note, worst=True)
+
+    def quoting(self) -> Iterator[Figure]:
+        runs = self._live("quoting", self.scale.quotes)
+        note = f"p50 {median(_late(runs, 'quote', 0.5)):.2f}; pool, feed and head of a local node, and the judgement"
+        target = Target("<", 20)
+        yield Figure("verified quote over local RPC, p99", "ms", _late(runs, "quote"), target, {}, note)
+
+    def _live(self, what: str, count: int) -> list[dict[str, list[float]]]:
+        """Each run with a chain of its own."""
+        if not BINARY.exists():
+            raise Failed(f"there is no anvil at {BINARY}; `make bench` sets it up")
+        runs = []
+        for _ in range(self.scale.repeats):
+            with helper("live", what, self.ground.fresh("live"), count) as run:
+                run.ready()
+                runs.append(run.result())
+        return runs
+
     # --- the process
 
     def starting(self) -> Iterator[Figure]:
@@ -401,6 +445,11 @@ def _rows_after_checkpoint(folder: Path) -> int:
     return rows
 
 
+def _late(runs: list[dict[str, list[float]]], part: str, rank: float = 0.99) -> list[float]:
+    """Of each run, in ms."""
+    return [1000 * at_rank(run[part], rank) for run in runs]
+
+
 def _speeds(runs: list[Replay]) -> list[float]:
     return [run.bars_per_second for run in runs]
 
@@ -414,6 +463,9 @@ MEASURES: Final[dict[str, Measure]] = {
     "burst": Bench.bursts,
     "restart": Bench.restarting,
     "mailbox": Bench.mailboxes,
+    "sign": Bench.signing,
+    "kill": Bench.killing,
+    "quote": Bench.quoting,
     "start": Bench.starting,
     "idle": Bench.idling,
     "open": Bench.opening,
