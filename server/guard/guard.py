@@ -53,7 +53,7 @@ from server.guard.eyes import Eyes, Unseen
 from server.guard.keystore import Wallet
 from server.guard.ledger import Ledger, Unwritable
 from server.guard.policy import Case, Sighting, judge, judge_repetition
-from server.guard.twak import Kit, Unquoted
+from server.guard.twak import Kit, Unquoted, slippage_to
 
 log = logging.getLogger("forestay.guard")
 _WRONG_PASSWORD_SECONDS: Final = 1.0
@@ -265,8 +265,15 @@ class Guard:
             return refused
         assert self._kit is not None, "the rule `way` has refused before"
         first, last = action.path
+        seen = await self._look(first, action)
+        if isinstance(seen, Refused):
+            return seen
+        if refused := judge(self._case(intent, action, anchor, None, seen)):
+            return refused
+        assert seen.quote is not None, "the rule `slippage` has refused before"
+        slippage = slippage_to(action.min_out, seen.quote)
         try:
-            promised = await self._kit.quote(action.spend, first, last)
+            promised = await self._kit.quote(action.spend, first, last, slippage)
         except Unquoted as error:
             return Refused("slippage", f"There is no quote to rely on: {error}.", "no quote", "a quote")
         if promised < action.min_out:
@@ -290,7 +297,7 @@ class Guard:
         ended: Verdict = Unknown("the guard was stopped while the kit was at work")
         audit = self._audit(attempted)
         try:
-            ended = await self._kit.swap(action.spend, first, last)
+            ended = await self._kit.swap(action.spend, first, last, slippage)
         finally:
             self._audit_for_long(audit, ended)
             try:

@@ -117,6 +117,15 @@ def min_received(run: Run, token: Token) -> int:
     return token.units(amount)
 
 
+def slippage_to(least: int, quote: int) -> Decimal:
+    """How far the kit may let a price of `quote` slip and still bring `least`: percent, to two places, rounded down.
+
+    >>> slippage_to(996, 1000), slippage_to(9_951, 10_000), slippage_to(1001, 1000)
+    (Decimal('0.4'), Decimal('0.49'), Decimal('0'))
+    """
+    return Decimal(max(0, (quote - least) * 10_000 // max(1, quote))) / 100
+
+
 class Kit:
     """Runs the kit's program, one run at a time."""
 
@@ -135,21 +144,24 @@ class Kit:
         )
         return said is not None and address in (value.lower() for value in said.values() if isinstance(value, str))
 
-    async def quote(self, spend: int, from_token: str, to_token: str) -> int:
+    async def quote(self, spend: int, from_token: str, to_token: str, slippage: Decimal) -> int:
         """What the kit promises at least for this swap, in base units. Raises Unquoted."""
         try:
             run = await self._run(
-                [*self._swap(spend, from_token, to_token), "--quote-only", "--json"], self._twak.quote_seconds
+                [*self._swap(spend, from_token, to_token, slippage), "--quote-only", "--json"],
+                self._twak.quote_seconds,
             )
         except NotStarted as error:
             raise Unquoted(str(error)) from None
         return min_received(run, self._config.by_address[to_token][1])
 
-    async def swap(self, spend: int, from_token: str, to_token: str) -> Verdict:
+    async def swap(self, spend: int, from_token: str, to_token: str, slippage: Decimal) -> Verdict:
         """Have it swap. Cancelled, it ends the program first; then nobody knows."""
         try:
             return verdict(
-                await self._run([*self._swap(spend, from_token, to_token), "--json"], self._twak.execute_seconds)
+                await self._run(
+                    [*self._swap(spend, from_token, to_token, slippage), "--json"], self._twak.execute_seconds
+                )
             )
         except NotStarted as error:
             return NotSent(str(error))
@@ -160,10 +172,9 @@ class Kit:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
 
-    def _swap(self, spend: int, from_token: str, to_token: str) -> list[str]:
+    def _swap(self, spend: int, from_token: str, to_token: str, slippage: Decimal) -> list[str]:
         amount = self._config.by_address[from_token][1].amount(spend)
-        slippage = format(self._config.limits.slippage_pct, "f")
-        return ["swap", amount, from_token, to_token, "--chain", "bsc", "--slippage", slippage]
+        return ["swap", amount, from_token, to_token, "--chain", "bsc", "--slippage", format(slippage, "f")]
 
     async def _run(self, arguments: list[str], seconds: float) -> Run:
         assert self._process is None, "one run at a time"

@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,17 @@ from server.guard.config import GuardConfig, load
 from server.guard.eyes import Eyes
 from server.guard.guard import Guard
 from server.guard.ledger import Ledger, read
-from server.guard.twak import NOTHING_SENT, Kit, NotStarted, Run, Unquoted, first_object, min_received, verdict
+from server.guard.twak import (
+    NOTHING_SENT,
+    Kit,
+    NotStarted,
+    Run,
+    Unquoted,
+    first_object,
+    min_received,
+    slippage_to,
+    verdict,
+)
 from tests.guard.chain import CAKE, E18, LINK, USDT, WBNB, Chain
 from tests.guard.houses import WALLET, anchor, entry, exit_, settings, sign, transaction
 from tests.guard.kit import HASH, StandIn
@@ -99,7 +110,7 @@ async def test_it_quotes_first_and_swaps_by_the_documented_command_line(kit: Sta
     async with opened() as guard:
         assert await guard.answer(swap(usdt=10)) == Sent(HASH)
     quote, execute = (run["argv"] for run in kit.runs())
-    words = ["swap", "10", USDT, CAKE, "--chain", "bsc", "--slippage", "0.5"]
+    words = ["swap", "10", USDT, CAKE, "--chain", "bsc", "--slippage", "0.2"]  # what the request leaves, not the limit
     assert quote == [*words, "--quote-only", "--json"]
     assert execute == [*words, "--json"]
     assert kit.sent() == 1
@@ -117,7 +128,7 @@ async def test_its_credentials_go_through_the_environment_and_nothing_else_does(
 
 async def test_amounts_are_plain_decimals_to_the_last_unit(kit: StandIn, opened: Opened) -> None:
     async with opened() as guard:
-        await guard.answer(swap(spend=1, min_received=1))
+        assert isinstance(await guard.answer(swap(spend=1, min_received=1)), Sent)
         await guard.answer(swap("order_2", spend=10 * E18 + 1, row=2))
     assert [argv[1] for argv in (run["argv"] for run in kit.runs())][::2][:2] == [
         "0.000000000000000001",
@@ -207,6 +218,15 @@ NO_QUOTES = {
 }
 
 
+@given(st.integers(1, 10**30), st.data())
+def test_a_kit_that_keeps_to_its_slippage_brings_what_was_asked_for(quote: int, data: st.DataObject) -> None:
+    least = data.draw(st.integers(1, quote))
+    slippage = Fraction(slippage_to(least, quote)) / 100
+    assert quote * (1 - slippage) >= least
+    assert quote * (1 - slippage - Fraction(1, 10_000)) < least, "it may slip no further"
+    assert slippage_to(quote + least, quote) == 0
+
+
 @pytest.mark.parametrize("name", NO_QUOTES)
 def test_a_quote_that_cannot_be_relied_on_is_none(name: str, tmp_path: Path, kit: StandIn) -> None:
     token = config_for(tmp_path, "http://127.0.0.1:1", kit).tokens["CAKE"]
@@ -246,6 +266,7 @@ async def test_without_a_quote_or_a_sight_nothing_is_executed(chain: Chain, kit:
         kit.plan()
         chain.fault = "busy"
         assert rule_of(await guard.answer(swap())) == "rpc"
+        chain.fault = ""
         kit.path.unlink()
         assert rule_of(await guard.answer(swap())) == "slippage"
     assert kit.swaps() == []
