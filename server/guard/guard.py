@@ -340,10 +340,11 @@ class Guard:
                     continue  # it is looked at again; a time without sight is not over
                 if balance < audit.floor:
                     symbol, kind = self._config.by_address[token]
-                    self.revoke(
-                        f"the kit was to spend {kind.amount(audit.spend)} {symbol} for "
-                        f"{audit.attempted.intent}, and there are {kind.amount(audit.floor - balance)} {symbol} too few"
+                    told = (
+                        f"was to spend {kind.amount(audit.spend)} {symbol}" if audit.spend else "says it sent nothing"
                     )
+                    missing = f"{kind.amount(audit.floor - balance)} {symbol}"
+                    self.revoke(f"the kit {told} for {audit.attempted.intent}, and there are {missing} too few")
                 if balance < audit.floor or trio.current_time() > audit.until:
                     self._audits.remove(audit)
             await trio.sleep(_LOOK_EVERY_SECONDS)

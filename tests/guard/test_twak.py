@@ -466,8 +466,11 @@ async def test_a_kit_that_has_sent_what_it_says_it_has_not_is_found_out(
     kit.plan(swap={"sends": True, "code": 1, "says": {"error": "x", "errorCode": "NO_ROUTES"}})
     async with opened() as guard:
         assert isinstance(await guard.answer(swap(usdt=10)), NotSent)
-        chain.balances[USDT] -= 1
+        chain.balances[USDT] -= E18
         await until(lambda: guard.killed)
+        status = await guard.answer(ReadGuard())
+        assert isinstance(status, GuardStatus)
+        assert status.killed_reason == "the kit says it sent nothing for order_1, and there are 1 USDT too few"
 
 
 # --- the real one
