@@ -128,9 +128,8 @@ class Stage:
         self.market.fund(WALLET, {"USDT": Decimal(usdt), "BNB": Decimal(bnb)})
         go(self.market, Step(self.at, {PAIR: Decimal(2000)}))  # the candles begin with a block of the one before
         self.bury()
-        toml = guard_settings(self.market, chain.url, **{"per_trade_cap": 800, "daily_cap": 5000} | limits)
-        make_folder(self.folder / "guard", toml)
-        (self.folder / "strategy.yaml").write_text(STRATEGY)
+        make_folder(self.folder / "guard", self.guard_toml(**{"per_trade_cap": 800, "daily_cap": 5000} | limits))
+        (self.folder / "strategy.yaml").write_text(self.strategy())
         (self.folder / "history.csv").write_text(self._history())
         config = daemon_settings(self.market, [chain.url], str(self.folder / "guard" / "guard.sock"), AGENT)
         (self.folder / "forestay.toml").write_text(config)
@@ -147,6 +146,12 @@ class Stage:
             f"{wire(first + number * CANDLE)},2000,2020,1980,{2010 if number % 2 else 1990},1" for number in range(200)
         ]
         return "\n".join(["timestamp,open,high,low,close,volume", *rows]) + "\n"
+
+    def guard_toml(self, **limits: object) -> str:
+        return guard_settings(self.market, self.market.chain.url, **limits)
+
+    def strategy(self) -> str:
+        return STRATEGY
 
     def run_guard(self) -> None:
         self.guard = GuardProcess(self.folder / "guard").listening()
