@@ -118,7 +118,8 @@ class Process:
         except Meltdown:
             self.world.marks["meltdown"] += not life.dead
             life.melted = True
-            window = 60 + STUCK_SECONDS + 2 * HEARTBEAT_SECONDS  # one that hangs dies only then
+            # One that hangs dies only then, and one in the midst of a call that cannot be given up after that.
+            window = 60 + STUCK_SECONDS + 2 * HEARTBEAT_SECONDS + self.world.longest_call
             last = max(life.killed_at, default=0.0)
             recent = sum(at >= last - window for at in life.killed_at)
             if recent <= 5 and not life.dead and not life.excused:

@@ -252,14 +252,14 @@ class World:
         age, tower = now - life.hung_at, life.agent.tower
         if sum(tower.restarts.values()) > 0 or life.melted:
             life.hung_at = None
-        elif age > STUCK_SECONDS + 4 * HEARTBEAT_SECONDS + self._longest_call:
+        elif age > STUCK_SECONDS + 4 * HEARTBEAT_SECONDS + self.longest_call:
             self.complain("40", f"an actor is stuck for {age:.0f} s and nobody ends it")
             life.hung_at = None
         elif age > 3 * HEARTBEAT_SECONDS and tower.silence() < HEARTBEAT_SECONDS:
             self.complain("40", f"stuck for {age:.0f} s, and the oldest heartbeat is {tower.silence():.1f} s old")
 
     @property
-    def _longest_call(self) -> float:
+    def longest_call(self) -> float:
         """What a floor that is ended may be in the midst of has to be waited for."""
         slow = self.plan.faults & {"disk hangs", "disk slow to sync"}
         return HANGS_SECONDS if slow else self.plan.latency
