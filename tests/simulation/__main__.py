@@ -86,12 +86,11 @@ def outcomes(seeds: Sequence[int], jobs: int, *, hasty: bool = False) -> Iterato
     """Of all seeds, in processes of their own. The machine's day and its hash seed are odd ones, and each tenth seed is
     run once more under others: they must not matter."""
     one = partial(run, hasty=hasty)
-    again = seeds[::AGAIN]
     # By these two hash seeds a set of any two of the worlds' pairs is walked in one order and in the other.
     with _workers(jobs, "America/St_Johns", "31337") as workers, _workers(1, "Pacific/Kiritimati", "1") as others:
-        repeated = others.imap(one, again)
-        for outcome in workers.imap(one, seeds, chunksize=1):
-            yield _repeatable(outcome, next(repeated)) if outcome.seed in again else outcome
+        repeated = others.imap(one, seeds[::AGAIN])
+        for place, outcome in enumerate(workers.imap(one, seeds, chunksize=1)):
+            yield outcome if place % AGAIN else _repeatable(outcome, next(repeated))
 
 
 @contextmanager

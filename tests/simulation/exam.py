@@ -93,7 +93,8 @@ def verdicts(
 ) -> Iterator[Verdict]:
     def verdict(bug: Bug) -> Verdict:
         first = known.get(bug.name, {}).get("seed")
-        return examine(bug, [*([] if first is None else [first]), *seeds], once=once)
+        known_first = seeds if first is None else [first, *(seed for seed in seeds if seed != first)]
+        return examine(bug, known_first, once=once)
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(verdict, chosen)
