@@ -106,6 +106,7 @@ class World:
                 nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self.reaper)
+            self._everybody = None
         self.audit()
         self._closing_checks()
 
