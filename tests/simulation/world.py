@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from random import Random
 from typing import Any, Final
@@ -106,7 +106,6 @@ class World:
                 nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self.reaper)
-            self._everybody = None
         self.audit()
         self._closing_checks()
 
@@ -123,7 +122,8 @@ class World:
 
     def _end(self) -> None:
         if self._everybody is not None:
-            self._everybody.cancel()
+            with suppress(RuntimeError):  # its run is over, or broken
+                self._everybody.cancel()
 
     def give_up(self, why: str) -> None:
         """Called from outside of it, in the midst of anything."""
