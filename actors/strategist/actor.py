@@ -192,7 +192,10 @@ class Strategist(Actor):
         """What the conductor wants of another floor; the floor's answer."""
         match step:
             case Append():
-                return self._journal.tell(step)
+                self._journal.tell(step)
+                if nos := tuple(row for row in step.rows if isinstance(row, Decided) and row.phase == "live"):
+                    await self._executor.ask(Hear(step.turn, nos))  # it counts them, as whoever reads the log does
+                return None
             case Verify():
                 return await self._quotes.ask(step)
             case Judge():
