@@ -67,8 +67,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "what-the-kit-cannot-say-was-not-sent",
         "28",
         PURSUIT,
-        "            case NotSent():\n",
-        "            case NotSent() | Unknown():\n",
+        "        if isinstance(said, NotSent):\n",
+        "        if isinstance(said, NotSent | Unknown):\n",
         "It had timed out. Seen when the kit had sent it all the same.",
     ),
     _bug(
