@@ -47,7 +47,7 @@ lint: $(STAMP)  ## ruff, mypy --strict, import contracts
 simulate: $(STAMP)  ## simulated worlds with faults of all kinds; SEEDS=N says how many
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) $(ARGS)
 
-long: $(STAMP) $(EVM)  ## an hour of it: 2,000 worlds and the planted bugs (told in docs/long-run.md), hundreds of real kills
+long: $(STAMP) $(EVM)  ## an hour of it: 2,000 worlds, 500 live ones and the planted bugs (told in docs/long-run.md), hundreds of real kills
 	@$(BIN)/python -m tests.simulation.long
 	@FORESTAY_LONG=1 $(BIN)/python -m pytest tests/resilience tests/crash tests/hostile
 

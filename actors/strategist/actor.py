@@ -55,7 +55,7 @@ from actors.tower import Actor, Address, MailboxFull
 from actors.turn import Turn
 from protocol.codec import to_json, to_plain
 from protocol.errors import Outage, Refusal
-from protocol.events import ConfigAdopted, Genesis, JournalEntry, RoundSettled, Row
+from protocol.events import ConfigAdopted, Decided, Genesis, JournalEntry, RoundSettled, Row
 from protocol.market import Round
 from protocol.orders import named
 from protocol.settings import AgentConfig

@@ -20,10 +20,10 @@ from typing import Any, Final
 import click
 from attrs import frozen
 
-from tests.simulation import bugs, bugs_blind
+from tests.simulation import bugs, bugs_blind, bugs_live
 from tests.simulation.planted import Bug, planted
 
-BUGS: Final[tuple[Bug, ...]] = (*bugs.BUGS, *bugs_blind.BUGS)
+BUGS: Final[tuple[Bug, ...]] = (*bugs.BUGS, *bugs_blind.BUGS, *bugs_live.BUGS)
 CAUGHT: Final = Path(__file__).parent / "caught.json"
 SEEDS: Final = 200
 SECONDS: Final = 600  # for all seeds of one bug; one that slows its worlds down is tried with fewer
@@ -55,7 +55,7 @@ def examine(bug: Bug, seeds: Sequence[int], *, once: bool = False) -> Verdict:
         if bug.test:
             return _tested(bug, folder, environment)
         command = [sys.executable, "-m", "tests.simulation", "--json", "--until-violated", "--jobs", "1"]
-        command += ["--once"] * once
+        command += ["--once"] * once + ["--live"] * bug.live
         command += [word for seed in seeds for word in ("--seed", str(seed))]
         try:
             done = subprocess.run(

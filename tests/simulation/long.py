@@ -1,4 +1,5 @@
-"""The long run: 2,000 worlds and the whole exam, told in `docs/long-run.md` with the revision that they ran on."""
+"""The long run: 2,000 worlds, 500 live ones and the whole exam, told in `docs/long-run.md` with the revision that they
+ran on."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from typing import Final
 
 import click
 
-from tests.simulation.__main__ import Tally, outcomes
+from tests.simulation.__main__ import Tally, outcomes, tally_of
 from tests.simulation.exam import BUGS, CAUGHT, SEEDS, take
 from tests.simulation.planted import ROOT
 from tests.simulation.runs import tell
@@ -31,6 +32,12 @@ cores, Python {python}.
 {worlds}
 ```
 
+## Live worlds
+
+```
+{live}
+```
+
 ## The exam
 
 {caught} of {bugs} planted bugs are caught, each within {seeds} seeds or, where no simulated world has what it takes, by
@@ -45,33 +52,42 @@ judge's own.
 
 @click.command()
 @click.option("--seeds", type=int, default=2000, show_default=True, help="How many worlds, from seed 0 on.")
+@click.option("--live-seeds", type=int, default=500, show_default=True, help="How many live ones, from seed 0 on.")
 @click.option("--jobs", type=int, default=os.cpu_count() or 1, show_default=True, help="Processes.")
-def main(seeds: int, jobs: int) -> None:
+def main(seeds: int, live_seeds: int, jobs: int) -> None:
     """Run it. Exit 1 where a statement did not hold, a rare state was reached too seldom, or a bug survived."""
     revision = _git("rev-parse", "HEAD")[:12] + " and what is not committed" * bool(_git("status", "--porcelain"))
-    tally, begun = Tally(), monotonic()
-    for outcome in outcomes(range(seeds), jobs):
-        tally.take(outcome)
-        if outcome.violations:
-            print(tell(outcome), flush=True)
-    worlds = "\n".join(tally.lines(monotonic() - begun))
-    print(worlds, flush=True)
+    paper, worlds = _lived(seeds, jobs, live=False)
+    lived, live = _lived(live_seeds, jobs, live=True)
     survivors = take(BUGS, range(SEEDS), jobs)
     rows = list(_rows())
     REPORT.write_text(
         INTRODUCTION.format(
             revision=revision, date=datetime.now(UTC).date(), cores=os.cpu_count(), python=sys.version.split()[0],
-            worlds=worlds, caught=len(rows), bugs=len(BUGS), seeds=SEEDS, rows="\n".join(rows),
+            worlds=worlds, live=live, caught=len(rows), bugs=len(BUGS), seeds=SEEDS, rows="\n".join(rows),
         )
     )  # fmt: skip
-    sys.exit(1 if tally.violated or tally.rare or survivors else 0)
+    sys.exit(1 if paper.violated or paper.rare or lived.violated or lived.rare or survivors else 0)
+
+
+def _lived(seeds: int, jobs: int, *, live: bool) -> tuple[Tally, str]:
+    """All of them, and what is to be told of them."""
+    tally, begun = tally_of(live=live), monotonic()
+    for outcome in outcomes(range(seeds), jobs, live=live):
+        tally.take(outcome)
+        if outcome.violations:
+            print(tell(outcome), flush=True)
+    told = "\n".join(tally.lines(monotonic() - begun))
+    print(told, flush=True)
+    return tally, told
 
 
 def _rows() -> Iterator[str]:
     caught = json.loads(CAUGHT.read_text())
     for bug in sorted(BUGS, key=lambda bug: (int(bug.statement), bug.name)):
         if (found := caught.get(bug.name)) is not None:
-            by = f"`{found['test']}`" if "test" in found else f"seed {found['seed']}"
+            seed = f"{'live ' * bug.live}seed {found.get('seed')}"
+            by = f"`{found['test']}`" if "test" in found else seed
             yield f"| {bug.name} | {bug.statement} | {by} | {', '.join(found.get('seen_as', []))} |"
 
 

@@ -13,8 +13,8 @@ from typing import Any, Final
 import trio
 
 from protocol.errors import Outage
-from protocol.market import Gap, Round
-from tests.world.market import HOUR, PAIRS, tick
+from protocol.market import Gap, NotYet, Round
+from tests.world.market import HOUR, tick
 
 BEGINNINGS: Final = tuple(
     datetime(year, month, day, tzinfo=UTC)
@@ -29,10 +29,18 @@ class SimMarket:
     series: tuple[str, ...] = ()
 
     def __init__(
-        self, random: Random, rounds: int, pairs: int, *, holes: float, set_back: bool, marks: Counter[str]
+        self,
+        random: Random,
+        rounds: int,
+        pairs: tuple[str, ...],
+        *,
+        holes: float,
+        set_back: bool,
+        marks: Counter[str],
+        hour: int = 0,
     ) -> None:
-        self.pairs = PAIRS[:pairs]
-        self.begins = random.choice(BEGINNINGS)
+        self.pairs = pairs
+        self.begins = random.choice(BEGINNINGS) + hour * HOUR
         self.pinned: dict[str, Any] = {"kind": "simulated", "begins": self.begins.isoformat()}
         self.rounds = _walk(random, self.begins, rounds, self.pairs, holes, set_back)
         self.trouble: Callable[[], str | None] = lambda: None
@@ -43,7 +51,7 @@ class SimMarket:
     def days(self) -> float:
         return (max(round.ts for round in self.rounds) - self.begins) / timedelta(days=1)
 
-    async def next_round(self, cursor: Any | None, /) -> Round | Outage | None:
+    async def next_round(self, cursor: Any | None, /) -> Round | NotYet | Outage | None:
         await trio.lowlevel.checkpoint()
         index = 0 if cursor is None else cursor
         if self.gate is not None:

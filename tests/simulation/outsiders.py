@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class Outsiders:
-    """They outlive the daemon's lives. `acknowledged` is how many versions of the config a 200 was given for."""
+    """They outlive the daemon's lives. `acknowledged` is how many versions of the config a 200 was given for; `leisure`
+    says how much slower than usual those are who come now and then."""
+
+    leisure = 1.0
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -29,7 +32,8 @@ class Outsiders:
         self._at_gate = -1  # the round that the market was asked for last
         self._unsure = False  # whether a change that was asked for is made or not
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
+        """Raises ConnectionRefusedError."""
         if self.world.life is None or not hasattr(self.world.life, "listener"):
             raise ConnectionRefusedError
         return self.world.life.listener.connect()
@@ -44,7 +48,7 @@ class Outsiders:
         random = Random(f"client {self.world.plan.seed} {number}")
         sizes = self.world.plan.sizes
         way = Way(sizes["ROOM"] + 2 * sizes["MAX_UNSENT"], sizes["FRAMES"] + 4, sizes["KEPT_FRAMES"])
-        return Follower(self._connect, random, manners, self.world.complain, self.world.marks, self._shown, way)
+        return Follower(self.connect, random, manners, self.world.complain, self.world.marks, self._shown, way)
 
     def _shown(self) -> int:
         return self.world.life.board.seq if self.world.life is not None else 0
@@ -62,7 +66,7 @@ class Outsiders:
 
     async def _patch(self, version: int, patch: dict[str, Any]) -> None:
         try:
-            status, answer, _ = await request(self._connect, "PATCH", "/agents/current/config", patch, within=30.0)
+            status, answer, _ = await request(self.connect, "PATCH", "/agents/current/config", patch, within=30.0)
         except OSError:
             return
         except NoAnswer:
@@ -114,7 +118,7 @@ class Outsiders:
         """Reads over REST now and then: never a 500, never more than is on the disk."""
         random = Random(f"visitor {self.world.plan.seed}")
         while True:
-            await trio.sleep(random.expovariate(1 / 5))
+            await trio.sleep(self.leisure * random.expovariate(1 / 5))
             path = random.choice(
                 ("/agents", "/agents/current", "/agents/current/events?limit=20", "/agents/current/positions",
                  "/agents/current/evaluation", "/agents/current/risk/objectives", "/agents/current/trades?limit=3",
@@ -122,7 +126,7 @@ class Outsiders:
             )  # fmt: skip
             before = self.world.life.told if self.world.life else 0
             try:
-                status, answer, headers = await request(self._connect, "GET", path)
+                status, answer, headers = await request(self.connect, "GET", path)
             except (NoAnswer, OSError):
                 continue
             if status not in (200, 404, 503) or (status == 404) != (path == "/nothing"):
@@ -137,10 +141,10 @@ class Outsiders:
         """Comes now and then, and hears nothing that others had heard before."""
         random = Random(f"newcomer {self.world.plan.seed}")
         while True:
-            await trio.sleep(random.expovariate(1 / 2))
+            await trio.sleep(self.leisure * random.expovariate(1 / 2))
             known = max(follower.seq for follower in self.followers)
             try:
-                seq = await first_heard(self._connect, 3.0)
+                seq = await first_heard(self.connect, 3.0)
             except OSError:
                 continue
             if seq is not None and seq <= known:
@@ -154,7 +158,7 @@ class Outsiders:
             ("Journal", Flush),
         )  # fmt: skip
         while not life.dead:
-            await trio.sleep(random.expovariate(1 / 2))
+            await trio.sleep(self.leisure * random.expovariate(1 / 2))
             floor, kind = random.choice(asks)
             message = kind()
             try:

@@ -18,7 +18,7 @@ STATEMENTS: Final = frozenset(map(str, (*range(1, 17), *range(18, 25), *range(35
 class Bug:
     """A mistake as a textual replacement. `statement` is the number of what it breaks; `why` says how a person could
     have written it, and what it takes to see it. Where that is a real thread, socket, process or file, no simulated
-    world has it, and `test` is the one that must fail."""
+    world has it, and `test` is the one that must fail. One in what trades `live` is looked for in live worlds."""
 
     name: str
     statement: str
@@ -27,6 +27,7 @@ class Bug:
     new: str
     why: str = ""
     test: str = ""
+    live: bool = False
 
 
 class Misplanted(Exception):

@@ -18,6 +18,7 @@ from actors.journal.store import MAKER, Damaged, LogStore
 from actors.messages import Note
 from actors.strategist.actor import Founding
 from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, Meltdown, TooLate
+from actors.twak_signer.actor import Armed
 from protocol.settings import MarketSettings, ServerSettings
 from server import bulkhead
 from server.backtesting.queue import Backtests
@@ -63,6 +64,7 @@ class Life:
     hung_at: float | None = None
     closed: bool = False  # the door is
     excused: bool = False  # something happened of which actors may die on their own
+    armed: Armed | None = None
     agent: Agent = field(init=False)
     witness: Witness = field(init=False)
     listener: Listener = field(init=False)
@@ -85,6 +87,7 @@ class Process:
         finally:
             store.close()
         life.listener = Listener(partial(self.world.mischief.first_byte, life))
+        life.armed = self.world.armed(life)
         life.agent = self.agent_on(life, self.world.disk, [Note("STARTED", ("simulated",), "Started.", {})])
         assert tuple(floor.name for floor in life.agent.tower._floors) == FLOORS, "the faults aim at these"
         life.witness = Witness(self.world, life)
@@ -109,6 +112,7 @@ class Process:
                 reader=SimReader(LOG, disk),
                 reading=blocking,
                 vfs=disk.name,
+                armed=life.armed,
             )
         )
 
@@ -145,7 +149,7 @@ class Process:
             stopping=life.stopping,
             clock=lambda ago: f"{trio.current_time() - ago:.3f}",
             backtests=Backtests(NOWHERE, lambda: ""),
-            armed=None,
+            armed=life.armed,
             market_settings=MarketSettings(),
         )
         gate = Gate(make_app(door), ServerSettings(), PORT)  # type: ignore[arg-type]
@@ -173,7 +177,7 @@ class Process:
 
     def _market_ended(self, life: Life) -> None:
         if life is self.world.life and not life.dead:
-            self.world.calm = True
+            self.world.becalm()
             life.ended = True
 
     async def _blocking(self, life: Life, call: Callable[[], Any], /) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import MethodType
 from typing import Any, Final
@@ -117,21 +118,24 @@ def _sites(task: Task) -> list[str]:
     found, alive = list[str](), False
     for frame, line in task.iter_await_frames():
         alive = True
-        path = Path(frame.f_code.co_filename)
-        if "actors" in path.parts[-3:-1] and path.name != "tower.py":  # all asks and mailboxes are in there
-            found.append(_place(path, line))
+        if (name := _told(frame.f_code.co_filename)) is not None:
+            found.append(f"{name}:{line}")
     return found or [IDLE] * alive
 
 
-def _place(path: Path, line: int) -> str:
-    """A line of `actors/`, as it is told and aimed at."""
-    return f"{path.name}:{line}" if path.parent.name == ACTORS.name else f"{path.parent.name}/{path.name}:{line}"
+@cache
+def _told(file: str) -> str | None:
+    """How a file of ours is told; None for any other, and for the tower: all asks and mailboxes are in there."""
+    path = Path(file)
+    if "actors" not in path.parts[-3:-1] or path.name == "tower.py":
+        return None
+    return path.name if path.parent.name == ACTORS.name else f"{path.parent.name}/{path.name}"
 
 
 def await_sites() -> set[str]:
     """Every await that an actor's task can stand at: those of the floors' actors, and of what they restore by."""
     return {
-        _place(path, node.lineno)
+        f"{_told(str(path))}:{node.lineno}"
         for path in [*ACTORS.glob("*/actor.py"), ACTORS / "restoring.py"]
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Await)
@@ -142,7 +146,7 @@ def await_site(file: str, source: str) -> str:
     """The one await of `actors/` that reads like this."""
     lines = (ACTORS / file).read_text().split("\n")
     (line,) = [number for number, text in enumerate(lines, 1) if text.strip() == source]
-    return _place(ACTORS / file, line)
+    return f"{_told(str(ACTORS / file))}:{line}"
 
 
 @frozen

@@ -9,17 +9,22 @@ import logging
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from attrs import Factory, frozen
 
 from tests.actors.seeded import run_seeded
-from tests.simulation.plan import Plan, cramped, draw
+from tests.simulation.live.plan import draw as draw_live
+from tests.simulation.live.world import LiveWorld
+from tests.simulation.plan import cramped, draw
 from tests.simulation.world import Violation, World
 
 PATIENCE_SECONDS: Final = 40  # of real time; a world takes about one
 AGAIN_SECONDS: Final = 5  # until it is told to give up once more
 COMMAND: Final = "python -m tests.simulation --seed {seed}"
+LIVE_COMMAND: Final = "python -m tests.simulation --live --seed {seed}"
 
 
 @frozen
@@ -36,10 +41,11 @@ class Outcome:
     rows: int = 0
     lives: int = 0
     digest: str = ""
+    live: bool = False
 
     @property
     def replay(self) -> str:
-        return COMMAND.format(seed=self.seed)
+        return (LIVE_COMMAND if self.live else COMMAND).format(seed=self.seed)
 
 
 class Hangs(BaseException):
@@ -56,13 +62,21 @@ def settle_in() -> None:
 
 def run(seed: int, *, hasty: bool = False) -> Outcome:
     """Run the seed's world, a `hasty` one to its first violation. Never raises: what goes wrong is a violation."""
+    return _run(partial(World, draw(seed)), hasty=hasty)
+
+
+def run_live(seed: int, *, hasty: bool = False) -> Outcome:
+    """The same with its live world; the undisturbed one has no live side, and paper must have decided alike."""
+    return _run(partial(LiveWorld, draw_live(seed)), hasty=hasty)
+
+
+def _run(make: Callable[..., World], *, hasty: bool) -> Outcome:
     logging.disable(logging.CRITICAL)
-    plan = draw(seed)
-    world = World(plan, hasty=hasty)
+    world = make(hasty=hasty)
     try:
         _within(PATIENCE_SECONDS, world)
         if not _passed_over(world) and not world.violations:
-            calm = World(plan, disturbed=False)
+            calm = make(disturbed=False)
             _within(PATIENCE_SECONDS, calm)
             world.violations += calm.violations
             world.violations += _differences(world, calm)
@@ -72,7 +86,7 @@ def run(seed: int, *, hasty: bool = False) -> Outcome:
         world.complain("simulator", f"{type(error).__name__}: {error} {_leaf(error)}")
     finally:
         logging.disable(logging.NOTSET)
-    return _outcome(plan, world)
+    return _outcome(world)
 
 
 def _within(seconds: int, world: World) -> None:
@@ -124,13 +138,13 @@ def _leaf(error: BaseException) -> str:
     return f"({type(error).__name__}: {error}, at {where})"
 
 
-def _outcome(plan: Plan, world: World) -> Outcome:
+def _outcome(world: World) -> Outcome:
     digest = hashlib.blake2b(digest_size=16)
     for row in world.log:
         digest.update(row[5].encode())
         digest.update(row[6])
     return Outcome(
-        plan.seed,
+        world.plan.seed,
         tuple(world.violations),
         dict(sorted(world.faults.items())),
         dict(sorted((+world.marks).items())),
@@ -140,6 +154,7 @@ def _outcome(plan: Plan, world: World) -> Outcome:
         len(world.log),
         world.lives,
         digest.hexdigest(),
+        isinstance(world, LiveWorld),
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import datetime
 from random import Random
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import trio
 from attrs import Factory, define, frozen
@@ -16,6 +16,7 @@ from attrs import Factory, define, frozen
 from actors.journal.store import DISK_ERRORS, Damaged
 from actors.messages import Flush
 from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, TooLate
+from actors.twak_signer.actor import Armed
 from protocol.times import from_wire
 from tests.simulation.disk import Row, SimDisk, rows
 from tests.simulation.judge import Judge
@@ -26,10 +27,10 @@ from tests.simulation.plan import Plan
 from tests.simulation.process import LOG, Life, Process
 from tests.simulation.reaper import Reaper
 from tests.simulation.refold import forgotten
+from tests.world.market import PAIRS
 
 INIT_SECONDS: Final = 0.2  # until the init system starts what has ended
 AUDIT_SECONDS: Final = 2.0
-LIMIT_SECONDS: Final = 2_500.0  # a world that has not come to rest by then never does
 MANY: Final = 20  # violations: enough to know
 
 
@@ -44,6 +45,8 @@ class Violation:
 @define(eq=False, slots=False)
 class World:
     """`run` lives it to its end; `violations` is what came of it."""
+
+    limit_seconds: ClassVar[float] = 2_500.0  # a world that has not come to rest by then never does
 
     plan: Plan
     disturbed: bool = True
@@ -61,29 +64,55 @@ class World:
         self._everybody: trio.CancelScope | None = None
         self.life: Life | None = None
         self.durable_seq = 0  # as far as it was looked at
+        self._durable, self._durable_at = list[Row](), (-1, -1, -1)
         self.latency = self.plan.latency if self.disturbed else 0.0  # at most, of a blocking call
         self.sync_latency = 0.0  # besides, of one in which something was synced
         self.disk = SimDisk(Random(f"disk {seed}"))
         self.disk.checkpoint_pages = self.plan.checkpoint_pages
         self.judge = Judge()
         self.reaper = Reaper(self.marks)
-        self.process, self.mischief, self.outsiders = Process(self), Mischief(self), Outsiders(self)
+        self.process, self.mischief, self.outsiders = Process(self), self._mischief(), Outsiders(self)
         self.reaper.on_step = self.mischief.stepped
         self.reaper.may_kill = lambda _: self.mischief.may_kill()
         self.reaper.killed = self.mischief.killed
         self.disk.before = self.mischief.about_to
-        set_back = "clock set back" in self.plan.faults
-        self.market = SimMarket(
-            Random(f"market {seed}"),
-            self.plan.rounds,
-            self.plan.pairs,
-            holes=self.plan.holes,
-            set_back=set_back,
-            marks=self.marks,
-        )
+        self.market = self._market()
         self.market_trouble: str | None = None
         self.market.trouble = lambda: self.market_trouble
         self.market.gate = self.outsiders.changed_by
+
+    # --- what a world of another kind has of its own
+
+    def _mischief(self) -> Mischief:
+        return Mischief(self)
+
+    def _market(self) -> SimMarket:
+        plan = self.plan
+        return SimMarket(
+            Random(f"market {plan.seed}"),
+            plan.rounds,
+            PAIRS[: plan.pairs],
+            holes=plan.holes,
+            set_back="clock set back" in plan.faults,
+            marks=self.marks,
+        )
+
+    def armed(self, life: Life) -> Armed | None:
+        """What this process trades with; None where nothing is ever signed."""
+        return None
+
+    def _begin_beside(self, nursery: trio.Nursery) -> None:
+        """Begin whatever else goes on in it."""
+
+    def _is_finished(self) -> bool:
+        """Is nothing under way any more, now that the market has ended?"""
+        return True
+
+    def becalm(self) -> None:
+        """From now on nothing goes wrong any more."""
+        self.calm = True
+
+    # --- from its beginning to its end
 
     async def run(self) -> None:
         trio.lowlevel.add_instrument(self.reaper)
@@ -98,11 +127,12 @@ class World:
                 nursery.start_soon(self.outsiders.newcomer)
                 if self.disturbed:
                     nursery.start_soon(self.mischief.run)
-                with trio.move_on_after(LIMIT_SECONDS) as limit:
+                self._begin_beside(nursery)
+                with trio.move_on_after(self.limit_seconds) as limit:
                     while not await self._life():
                         await trio.sleep(INIT_SECONDS)
                 if limit.cancelled_caught:
-                    self.complain("rest", f"not at rest after {LIMIT_SECONDS:.0f} s: {self._standing()}")
+                    self.complain("rest", f"not at rest after {self.limit_seconds:.0f} s: {self._standing()}")
                 nursery.cancel_scope.cancel()
         finally:
             trio.lowlevel.remove_instrument(self.reaper)
@@ -162,7 +192,7 @@ class World:
 
     async def _until_rest(self, life: Life) -> None:
         """Once the market has ended and every client has heard of it, the daemon is asked to stop."""
-        while not life.ended or await self._pending(life):
+        while not life.ended or await self._pending(life) or not self._is_finished():
             await trio.sleep(0.5)
         while any(follower.seq < life.board.seq for follower in self.outsiders.followers):
             await trio.sleep(0.5)
@@ -208,9 +238,13 @@ class World:
         return max((row[0] for row in self._durable_tail()), default=len(self.log))
 
     def _durable_tail(self) -> list[Row]:
-        """What a power cut must leave from the last row that was read on."""
-        with closing(self.disk.durable()) as least:
-            return rows(least, LOG, max(len(self.log) - 1, 0))
+        """What a power cut must leave from the last row that was read on: the same while nothing is written."""
+        disk, known = self.disk, max(len(self.log) - 1, 0)
+        moment = (disk.epoch, disk.done.total() - disk.done["open"], known)
+        if self._durable_at != moment:
+            with closing(disk.durable()) as least:
+                self._durable, self._durable_at = rows(least, LOG, known), moment
+        return self._durable
 
     def _last_seq(self) -> int:
         return next((row[1] for row in reversed(self.log) if row[1] is not None), 0)

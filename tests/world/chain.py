@@ -8,6 +8,7 @@ costs nothing while nobody looks.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -230,16 +231,19 @@ class Mined:
 @frozen
 class Weather:
     """How the chain, and the way to it, behave: each a chance. Of a question: `outage` nobody answers it, `slow` it
-    takes some seconds, `stale` it is answered by an endpoint that is some blocks behind. Of a sending: `unclear` no
-    answer comes back, whether it was taken or not. Of a block: `skips` it takes no waiting transaction, `drops` one is
-    forgotten, `reorganises` the newest blocks are replaced, whose transactions wait again or are `lost`."""
+    takes some seconds, `stale` it is answered by an endpoint that is some blocks behind, `disagree` there is no block
+    that most endpoints have. Of a sending: `unclear` no answer comes back, whether it was taken or not. Of a block:
+    `skips` it takes no waiting transaction, `drops` one is forgotten, `overtakes` it takes one that was replaced,
+    `reorganises` the newest blocks are replaced, whose transactions wait again or are `lost`."""
 
     outage: float = 0.0
     slow: float = 0.0
     stale: float = 0.0
+    disagree: float = 0.0
     unclear: float = 0.0
     skips: float = 0.0
     drops: float = 0.0
+    overtakes: float = 0.0
     reorganises: float = 0.0
     lost: float = 0.0
     deepest: int = 2  # of a reorganisation, and how far behind an endpoint is
@@ -249,15 +253,25 @@ CALM: Final = Weather()
 
 
 class SimChain(Chain):
-    """Makes a block every `block_seconds` of trio's time; None: only when a test mines one. `took` is called with each
-    transaction that comes into a block."""
+    """Makes a block every `block_seconds` of trio's time; None: only when a test mines one. `opened` is called with the
+    accounts of each new block and its time, before it takes a transaction, and `took` with each that it takes. `marks`
+    counts what is rare."""
 
     def __init__(
-        self, random: Random, *, weather: Weather = CALM, block_seconds: float | None = None, chain_id: int = 56
+        self,
+        random: Random,
+        *,
+        weather: Weather = CALM,
+        block_seconds: float | None = None,
+        chain_id: int = 56,
+        begins: datetime = GENESIS,
     ) -> None:
         self.weather = weather
+        self.opened: Callable[[Accounts, datetime], None] = lambda accounts, at: None
         self.took: Callable[[Tx], None] = lambda tx: None
+        self.marks: Counter[str] = Counter()
         self.waiting: dict[str, Tx] = {}  # by hash
+        self.outbid: dict[str, Tx] = {}  # replaced, but some miner may have it still
         self.holding = False  # no waiting transaction comes into a block
         self.silent = False
         self.logs_denied = False
@@ -266,9 +280,10 @@ class SimChain(Chain):
         self._random = random
         self._seconds = block_seconds
         self._chain_id = chain_id
-        self._began: float | None = None
+        self._clock = begins
+        self._began: float | None = None  # when that was, by trio's clock
         self._salt = 0
-        self.blocks = [Mined(Block(0, _hash_of("genesis"), GENESIS), _endowed())]
+        self.blocks = [Mined(Block(0, _hash_of("genesis"), begins), _endowed())]
 
     # --- what happens to it
 
@@ -282,6 +297,19 @@ class SimChain(Chain):
         for _ in range(count):
             self._add(self.blocks[-1].block.at + timedelta(seconds=seconds), self._chosen())
 
+    def leap(self, at: datetime) -> None:
+        """The clock goes ahead to this time, unless it is as late as that: with one block, that takes what waits."""
+        self._catch_up()
+        if at > max(self.now, self.blocks[-1].block.at):
+            self._clock, self._began = at, trio.current_time()
+            self._add(at, self._chosen())
+
+    @property
+    def now(self) -> datetime:
+        """By its own clock, which its blocks follow."""
+        since = 0.0 if self._began is None else trio.current_time() - self._began
+        return self._clock + timedelta(seconds=since)
+
     def drop(self, hash: str) -> None:
         """The pool forgets it."""
         self.waiting.pop(hash, None)
@@ -289,6 +317,7 @@ class SimChain(Chain):
     def reorganise(self, depth: int, *, again: bool = True) -> None:
         """The newest blocks are replaced by empty ones; what they held waits `again`, or is lost."""
         gone = [mined for mined in self.blocks[-depth:] if mined.block.number > 0]
+        self.marks["reorganised with a transaction of ours"] += any(tx.sender == WALLET for m in gone for tx in m.txs)
         del self.blocks[len(self.blocks) - len(gone) :]
         self._salt += 1
         if again:
@@ -296,11 +325,13 @@ class SimChain(Chain):
         for mined in gone:
             self._add(mined.block.at, ())
 
-    def usurp(self, sender: str = WALLET) -> str:
+    def usurp(self, sender: str = WALLET, *, gas_price: int = 10**12, value: int = 1) -> str:
         """Somebody else signs with the wallet's key, for its next nonce; the next block takes that."""
         nonce = self.accounts.nonces.get(sender, 0)
         foreign = read(
-            bytes.fromhex(signed(Transaction(self._chain_id, nonce, TRADER, 1, "0x", 21_000, 10**12), sender).raw[2:])
+            bytes.fromhex(
+                signed(Transaction(self._chain_id, nonce, TRADER, value, "0x", 21_000, gas_price), sender).raw[2:]
+            )
         )
         self._add(self.blocks[-1].block.at + timedelta(seconds=3), (foreign,))
         return foreign.hash
@@ -337,7 +368,7 @@ class SimChain(Chain):
         if any(10 * tx.gas_price < 11 * rival.gas_price for rival in rivals):
             return Underpriced("replacement transaction underpriced")
         for rival in rivals:
-            del self.waiting[rival.hash]
+            self.outbid[rival.hash] = self.waiting.pop(rival.hash)
         self.waiting[tx.hash] = tx
         return Accepted(tx.hash)
 
@@ -346,7 +377,10 @@ class SimChain(Chain):
         if self.holding:
             return ()
         nonces, taken = dict(self.accounts.nonces), list[Tx]()
-        for tx in sorted(self.waiting.values(), key=lambda tx: (tx.nonce, -tx.gas_price, tx.hash)):
+        pool = sorted(self.waiting.values(), key=lambda tx: (tx.nonce, -tx.gas_price, tx.hash))
+        if self.outbid and self._random.random() < self.weather.overtakes:
+            pool = [*self.outbid.values(), *pool]
+        for tx in pool:
             if tx.nonce == nonces.get(tx.sender, 0):
                 nonces[tx.sender] = tx.nonce + 1
                 taken.append(tx)
@@ -357,25 +391,24 @@ class SimChain(Chain):
         number = before.block.number + 1
         block = Block(number, _hash_of(f"{before.block.hash} {number} {at} {self._salt}"), at)
         accounts, found, receipts = before.accounts.copy(), tuple(txs), list[Receipt]()
+        self.opened(accounts, at)
         for tx in found:
             receipts.append(executed(accounts, tx, block))
         self.blocks.append(Mined(block, accounts, found, tuple(receipts)))
         nonces = accounts.nonces
         self.waiting = {h: tx for h, tx in self.waiting.items() if tx.nonce >= nonces.get(tx.sender, 0)}
+        self.outbid = {h: tx for h, tx in self.outbid.items() if tx.nonce >= nonces.get(tx.sender, 0)}
         for tx in found:
             self.took(tx)
 
     def _catch_up(self) -> None:
         """Have happen what is due by now."""
-        now = trio.current_time()
         if self._began is None:
-            self._began = now
+            self._began = trio.current_time()
         if self._seconds is None:
             return
-        weather, random = self.weather, self._random
-        while self.blocks[-1].block.at + timedelta(seconds=self._seconds) <= GENESIS + timedelta(
-            seconds=now - self._began
-        ):
+        weather, random, now = self.weather, self._random, self.now
+        while self.blocks[-1].block.at + timedelta(seconds=self._seconds) <= now:
             if self.waiting and random.random() < weather.drops:
                 self.drop(random.choice(sorted(self.waiting)))
             if random.random() < weather.reorganises:
@@ -416,6 +449,8 @@ class SimChain(Chain):
     async def agreed(self, number: int, /) -> Block:
         if (block := await self.block(number)) is None:
             raise Unanswered("the endpoints do not have it yet")
+        if self.weather.disagree and self._random.random() < self.weather.disagree:
+            raise Unanswered("the endpoints disagree")
         return block
 
     async def reserves(self, pool: str, at: Block | None = None, /) -> Reserves:
@@ -510,7 +545,9 @@ class SimChain(Chain):
         except Unanswered as no:
             return Unclear(no.reason)
         if self._random.random() < self.weather.unclear:
-            if self._random.random() < 0.5:
+            taken = self._random.random() < 0.5
+            self.marks["unclear sending that was taken" if taken else "unclear sending that was not taken"] += 1
+            if taken:
                 self.take(raw)
             return Unclear("no answer came back")
         return self.take(raw)

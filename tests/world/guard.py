@@ -7,6 +7,7 @@ be lost on the way. What is due happens when somebody asks next, so nothing runs
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from decimal import Decimal
 from random import Random
@@ -54,11 +55,14 @@ KitDoes = Literal[
 @frozen
 class Mood:
     """How the guard behaves: each a chance, of a question. `deaf` it never hears of it, `mute` its answer is lost,
-    `slow` it takes so long that nobody waits for it."""
+    `slow` it takes so long that nobody waits for it, `blind` it cannot see the chain. When it is to sign, it `dies`:
+    before it has recorded that, or right after; and is back some seconds later."""
 
     deaf: float = 0.0
     mute: float = 0.0
     slow: float = 0.0
+    blind: float = 0.0
+    dies: float = 0.0
 
 
 @define
@@ -68,11 +72,13 @@ class _Asked:
     question: Question
     due: float
     answer: Answer | None = None
+    unheard: bool = False  # it died first
 
 
 @define(eq=False)
 class SimGuard:
-    """The port, and the guard behind it. `granted` is all that it ever signed, by intent, oldest first."""
+    """The port, and the guard behind it. `granted` is all that it ever signed, by intent, oldest first; `kits` the hash
+    of what the kit has sent for one. `marks` counts what is rare."""
 
     chain: SimChain
     random: Random
@@ -81,13 +87,17 @@ class SimGuard:
     mood: Mood = Mood()
     granted: dict[str, list[tuple[Transaction, Signed]]] = field(factory=dict)
     attempts: dict[str, Verdict | None] = field(factory=dict)
+    kits: dict[str, str] = field(factory=dict)
+    marks: Counter[str] = field(factory=Counter)
     refusing: Callable[[SignTransaction], Refused | None] = lambda question: None  # a rule of the test's own
     kit_does: KitDoes = "sends"
     kit_seconds: float = 0.0
     down: bool = False
     killed: str | None = None
+    last_kill: str | None = None
     anchor: Anchor | None = None
     heard: list[Question] = field(factory=list)  # in the order in which they were decided
+    back_at: float = 0.0  # it is dead until then
     _under_way: list[_Asked] = field(factory=list)
     _free_at: float = 0.0
 
@@ -95,18 +105,25 @@ class SimGuard:
         await trio.lowlevel.checkpoint()
         self._catch_up()
         random, mood = self.random, self.mood
-        if self.down or random.random() < mood.deaf:
+        if self.is_down or random.random() < mood.deaf:
             await trio.sleep(random.uniform(0, within))
             return Outage("guard", "the signing guard gives no answer")
         asked = _Asked(question, self._due(question))
         self._under_way.append(asked)
         with trio.move_on_after(within):
-            while asked.answer is None:
+            while asked.answer is None and not asked.unheard:
                 await trio.sleep(max(0.0, asked.due - trio.current_time()))
                 self._catch_up()
         if asked.answer is None or random.random() < mood.mute:
+            if isinstance(question, SignTransaction):
+                signed = bool(self.granted.get(question.intent))
+                self.marks["answer lost, and it had signed" if signed else "answer lost, and it had not signed"] += 1
             return Outage("guard", "the signing guard gives no answer")
         return asked.answer
+
+    @property
+    def is_down(self) -> bool:
+        return self.down or trio.current_time() < self.back_at
 
     def _due(self, question: Question) -> float:
         """Those that sign wait for each other, since they look at the chain; what the guard knows it says at once."""
@@ -122,11 +139,30 @@ class SimGuard:
 
     def _catch_up(self) -> None:
         now = trio.current_time()
-        for asked in sorted(self._under_way, key=lambda one: one.due):
-            if asked.due <= now:
-                self._under_way.remove(asked)
-                self.heard.append(asked.question)
-                asked.answer = self._decide(asked.question)
+        while due := sorted((asked for asked in self._under_way if asked.due <= now), key=lambda asked: asked.due):
+            self._under_way.remove(due[0])
+            self._take_up(due[0])
+
+    def _take_up(self, asked: _Asked) -> None:
+        """Decide it; one that is to sign may die of it, and with it goes whatever else was asked."""
+        question = asked.question
+        if self.mood.dies and isinstance(question, SignTransaction | SwapByTwak):
+            asked.unheard = self.random.random() < self.mood.dies
+        if not asked.unheard:
+            self.heard.append(question)
+            asked.answer = self._decide(question)
+            return
+        recorded = self.random.random() < 0.5
+        self.marks["guard died before its answer" if recorded else "guard died before its record"] += 1
+        if recorded:
+            self._decide(question)
+        elif isinstance(question, SwapByTwak) and self._known(question) is None:
+            self.attempts[question.intent] = None
+            self._kit(question)
+        for other in self._under_way:
+            other.unheard = True
+        self._under_way.clear()
+        self.back_at = asked.due + self.random.uniform(0.5, 20)
 
     # --- deciding
 
@@ -149,12 +185,15 @@ class SimGuard:
             case Restore():
                 if question.confirm != RESTORE_WORDS:
                     return Refused("restore", "other words")
-                self.killed = None
+                self.restore()
                 return Restored()
 
     def kill(self) -> Revoked:
-        self.killed = self.killed or to_wire(self.chain.blocks[-1].block.at)
+        self.killed = self.last_kill = self.killed or to_wire(self.chain.now)
         return Revoked(self.killed)
+
+    def restore(self) -> None:
+        self.killed = None
 
     @property
     def signed_nonce(self) -> int | None:
@@ -163,7 +202,8 @@ class SimGuard:
     def _status(self) -> GuardStatus:
         return GuardStatus(
             self.way, self.wallet, 56, ROUTER, {"USDT": USDT, "ETH": ETH, "CAKE": CAKE}, Decimal(1000), Decimal(5000),
-            Decimal(0), self.killed is not None, self.killed, "by hand" if self.killed else None, self.anchor, "sim",
+            Decimal(0), self.killed is not None, self.last_kill, "by hand" if self.last_kill else None, self.anchor,
+            "sim",
             self.signed_nonce,
         )  # fmt: skip
 
@@ -186,6 +226,8 @@ class SimGuard:
             return Refused("intent", "this intent was signed for another transaction")
         if replaces is not None and 10 * tx.gas_price < 11 * replaces.gas_price:
             return Refused("replacement", "a replacement must raise the gas price by 10 %")
+        if self.mood.blind and self.random.random() < self.mood.blind:
+            return Refused("rpc", "the guard cannot see the chain for itself")
         if (no := self.refusing(question)) is not None:
             return no
         used, highest = head.accounts.nonces.get(self.wallet, 0), self.signed_nonce
@@ -210,17 +252,24 @@ class SimGuard:
     # --- the kit
 
     def _swap(self, question: SwapByTwak) -> Answer:
+        if (known := self._known(question)) is not None:
+            return known
+        self.attempts[question.intent] = verdict = self._kit(question)
+        return verdict
+
+    def _known(self, question: SwapByTwak) -> Answer | None:
+        """What can be said without running the kit."""
         if self.killed:
             return Refused("kill_switch", "the kill switch is on")
         if question.intent in self.attempts:
             return self.attempts[question.intent] or _NO_VERDICT
         if question.deadline <= int((self.chain.blocks[-1].block.at - EPOCH).total_seconds()):
             return Refused("deadline", "the deadline has passed")
-        self.attempts[question.intent] = verdict = self._kit(question)
-        return verdict
+        return None
 
     def _kit(self, question: SwapByTwak) -> Verdict:
         """It approves and swaps by itself; the chain learns of it at once, whoever else does."""
+        self.marks[f"kit {self.kit_does}"] += 1
         if self.kit_does == "sends nothing":
             return NotSent("it found no route")
         if self.kit_does == "is lost":
@@ -243,7 +292,7 @@ class SimGuard:
         words = (question.spend, question.min_received, 160, int(to, 16), 2**40, 2)
         path = (int(question.from_token, 16), int(question.to_token, 16))
         data = "0x" + SWAP_EXACTLY.hex() + "".join(f"{word:064x}" for word in (*words, *path))
-        hash = self._send(Transaction(56, nonce, ROUTER, 0, data, 400_000, 0))
+        hash = self.kits[question.intent] = self._send(Transaction(56, nonce, ROUTER, 0, data, 400_000, 0))
         if "twice" in does:
             self._send(Transaction(56, nonce + 1, ROUTER, 0, data, 400_000, 0))
         return Unknown("it timed out") if "lost" in does else Sent(hash)

@@ -133,7 +133,8 @@ class Orders:
         must(may, "17", row, f"a live order ({purpose}), the status is {known.status}")
         must(not known.live.frozen, "32", row, "a live order, and all is frozen")
         must(side == {"entry": "buy"}.get(purpose, "sell"), "18", row, f"a {side} as {purpose}")
-        must(not any(other.handed for other in self._open.values()), "31", row, "an order beside one that is in doubt")
+        in_doubt = any(other.handed and not other.signed for other in self._open.values())
+        must(not in_doubt, "31", row, "an order beside one that is in doubt")
         must(ref not in self._refs, "18", row, f"order {ref} was intended, or refused, before")
         must(order["phase"] == "live" and pair not in known.live.ledger.waiting, "18", row, f"a second order of {pair}")
         base = pair.split("/")[0]
