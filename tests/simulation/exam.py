@@ -92,9 +92,12 @@ def verdicts(
     chosen: Iterable[Bug], seeds: Sequence[int], known: dict[str, Any], jobs: int, *, once: bool
 ) -> Iterator[Verdict]:
     def verdict(bug: Bug) -> Verdict:
-        first = known.get(bug.name, {}).get("seed")
-        known_first = seeds if first is None else [first, *(seed for seed in seeds if seed != first)]
-        return examine(bug, known_first, once=once)
+        found = known.get(bug.name, {})
+        if (first := found.get("seed")) is not None:
+            before = examine(bug, [first], once=found["seen_as"] != ["41"])
+            if before.caught:
+                return before
+        return examine(bug, seeds, once=once)
 
     with ThreadPoolExecutor(jobs) as pool:
         yield from pool.map(verdict, chosen)
