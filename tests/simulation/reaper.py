@@ -143,10 +143,9 @@ def await_sites() -> set[str]:
 
 
 def await_site(file: str, source: str) -> str:
-    """The one await of `actors/` that reads like this."""
-    lines = (ACTORS / file).read_text().split("\n")
-    (line,) = [number for number, text in enumerate(lines, 1) if text.strip() == source]
-    return f"{_told(str(ACTORS / file))}:{line}"
+    """The first await of the file in `actors/` that reads like this."""
+    lines = [line.strip() for line in (ACTORS / file).read_text().split("\n")]
+    return f"{_told(str(ACTORS / file))}:{lines.index(source) + 1}"
 
 
 @frozen
