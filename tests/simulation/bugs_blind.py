@@ -870,9 +870,9 @@ EXECUTOR: Final = (
     Bug(
         "refused-order-comes-back",
         "18",
-        "actors/executor/book.py",
-        "FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked, Snapshot)",
-        "FOLDED = (ConfigAdopted, OrderPlaced, Trade, Marked, Snapshot)",
+        "actors/executor/actor.py",
+        "FOLDED: Final = tuple(dict.fromkeys((*BOOK_ROWS, *lives.FOLDED)))",
+        "FOLDED: Final = tuple(r for r in {*BOOK_ROWS, *lives.FOLDED} if r.kind != 'decided')",
         "A kind was left out of the list. Seen with fills at the next open, when a waiting order was refused at its "
         "fill (its pair missed candles until the quote was too old) and a restart follows: it waits again.",
     ),

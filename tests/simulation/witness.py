@@ -37,6 +37,7 @@ class Witness:
         self._incarnation = 0  # of the Journal
         self._turn, self._drafted = Turn(), 0
         self._accepted = 0  # rows that have their places
+        self._ends = set[int]()  # the last rows of turns
         self._flushing = 0  # of them, when a flush was begun
         self._shown: Shown | None = None
         self._shown_at_first: Shown | None = None  # when the round was begun
@@ -70,6 +71,8 @@ class Witness:
         self._world.mischief.sent(floor, message)
         match message:
             case Committed():
+                if message.rows[-1].row not in self._ends:
+                    self._world.complain("3", f"row {message.rows[-1].row} is told as written, and its turn goes on")
                 for row in message.rows:
                     self._world.mischief.smells(row.kind, row.type)
             case OutageChanged("disk", None):
@@ -86,6 +89,9 @@ class Witness:
         match message:
             case Flush():
                 self._flushing = self._accepted
+            case Settle():
+                drafted = self._drafted if message.turn is self._turn else 0
+                self._ends.add(self._accepted + drafted + len(message.rows))
             case ConductRound():
                 self._shown_at_first = self._shown
 
