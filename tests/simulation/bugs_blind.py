@@ -391,8 +391,8 @@ JOURNAL: Final = (
         "3",
         "actors/journal/actor.py",
         "        return self._pending[: end - first + 1]",
-        "        return self._pending[: min(end - first + 1, 100)]",
-        "Short transactions were thought to be kinder to readers. Seen when more than a hundred rows wait and the "
+        "        return self._pending[: min(end - first + 1, 20)]",
+        "Short transactions were thought to be kinder to readers. Seen when more than twenty rows wait and the "
         "power goes between two commits: the first part of a turn is there.",
     ),
     Bug(
