@@ -145,7 +145,7 @@ async def test_transactions_by_which_tokens_left_a_wallet_are_named_once_each_an
         endpoint.faults["eth_getLogs"] = [left(HASH, 7), left(HASH, 7), left(other, 9)]
         assert await it.outgoing(USDT, WALLET, 7, 9) == (HASH, other)
         ((asked,),) = [params for method, params in endpoint.asked if method == "eth_getLogs"]
-        assert asked["address"].lower() == USDT
+        assert [address.lower() for address in asked["address"]] == [USDT]
         assert asked["topics"] == [logs.TRANSFER, topic(WALLET)]
         assert (asked["fromBlock"], asked["toBlock"]) == ("0x7", "0x9")
         for wrong in (left(HASH, 6), left(HASH, 7, token=ETH), left(HASH, 7, sender=ROUTER)):

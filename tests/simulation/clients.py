@@ -161,6 +161,7 @@ class Follower:
             self.complain("9", f"time ran back from {self.ts} to {message['ts']} at seq {message['seq']}")
         self.frames.append(frame)
         self.ts = message["ts"]
+        self.lag.caught_up |= self.seq == self.shown()
         if self.lag.is_borne(frame, self.seq, self.shown()):
             self.complain("15", f"seq {self.seq} is told to a client that had caught up and is too far behind")
             raise Left
