@@ -145,4 +145,12 @@ BUGS: Final[tuple[Bug, ...]] = (
         "",
         "A kill takes the agent out of LIVE anyway. Seen when the nonce was usurped, and the strategy wishes to buy.",
     ),
+    _bug(
+        "opened-at-the-marks-of-the-preflight",
+        "34",
+        "actors/strategist/actor.py",
+        "            act = act.opening(live.book.equity, live.book.cash)\n",
+        "            act = act\n",
+        "The preflight has just looked. Seen when a round settles before the promotion, and the book holds something.",
+    ),
 )

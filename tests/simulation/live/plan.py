@@ -75,6 +75,10 @@ def draw(seed: int) -> LivePlan:
     density = random.choice((0.1, 0.25, 0.5))
     faults |= frozenset(name for name in FAULTS if random.random() < density)
     way: Literal["local", "twak"] = "twak" if random.random() < 0.25 else "local"
+    if way == "twak":
+        faults |= {"kit fails"}
+    if Random(f"usurped {seed}").random() < 0.2:
+        faults |= {"nonce usurped"}
     rough = random.random() < 0.3
     changed = {
         "rounds": random.choice((15, 22, 32)),
