@@ -263,23 +263,25 @@ class Executor(Actor):
 
     async def work(self) -> None:
         """Look after the oldest open order; where there is none and everything is to be sold, see at which price. Each
-        try that sells nothing makes the next one wait longer, but not by much where it is the price that runs away."""
+        try that sells nothing makes the next one wait longer, but not by much where it is the price that runs away.
+        What comes of a try is looked after at once: an order that waits lapses."""
         if (dealing := self._dealing) is None:
             return
-        patience, held = PERIOD_SECONDS, ""
+        patience, held, again_at = PERIOD_SECONDS, "", 0.0
         while True:
-            live, pause = self._desk.settled.live, PERIOD_SECONDS
+            live = self._desk.settled.live
+            to_sell = f"{live.flattening} {sorted(live.book.positions)}"
             try:
                 if live.orders:
                     await self._look_after(next(iter(live.orders.values())), dealing)
-                elif live.flattening is not None:
+                elif live.flattening is not None and (to_sell != held or trio.current_time() >= again_at):
                     await self._look_for_prices(tuple(sorted(live.book.positions)), dealing)
-                    before, held = held, f"{live.flattening} {sorted(live.book.positions)}"
                     longest = MOVED_SECONDS if self._moved else LONGEST_SECONDS
-                    pause = patience = min(2 * patience, longest) if held == before else PERIOD_SECONDS
+                    patience = min(2 * patience, longest) if to_sell == held else PERIOD_SECONDS
+                    held, again_at = to_sell, trio.current_time() + patience
             except (MailboxFull, TooLate, Died) as error:
                 log.warning("a floor is too busy to look after live orders: %s", error)
-            await trio.sleep(pause)
+            await trio.sleep(PERIOD_SECONDS)
 
     async def _look_after(self, order: OpenOrder, dealing: Dealing) -> None:
         """Act on what is on the disk, and tell the Strategist what was seen, who makes a turn of it."""

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from actors.risk_engine.evaluation import evaluate
 from actors.risk_engine.rules import lifted_rows, status_rows
@@ -36,6 +36,10 @@ class Promote:
     units: dict[str, Units]
     promise: str
     force: bool = False
+
+    def opening(self, worth: Decimal, cash: Decimal) -> Promote:
+        """The same for a live book that is worth so much by now, of which so much is cash."""
+        return evolve(self, equity=booked(booked_down(self.cash) + worth - cash), before=worth)
 
 
 @frozen

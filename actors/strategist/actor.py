@@ -278,8 +278,10 @@ class Strategist(Actor):
         if isinstance(act, Promote) and (live.orders or live.flattening):
             reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
             return Refusal("ORDERS_OPEN", reason)
+        if isinstance(act, Promote):  # rounds may have passed while the wallet was looked at
+            act = act.opening(live.book.equity, live.book.cash)
         turn, at = self._begin(), self._memory.mind.ts
-        rows = await self._risk.ask(ApplyAct(turn, act, at, self._books.live.flat))
+        rows = await self._risk.ask(ApplyAct(turn, act, at, live.flat))
         if isinstance(rows, Refusal):
             return rows
         books = await self._executor.ask(Hear(turn, rows))

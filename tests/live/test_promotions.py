@@ -347,6 +347,17 @@ def test_of_the_wallet_the_live_book_s_are_its_usdt_its_gas_and_what_was_bought(
     assert opening_units(wallet, live) == {"USDT": 5, NATIVE: 6, "ETH": live.units["ETH"]}
 
 
+def test_a_live_book_that_was_marked_while_the_wallet_was_looked_at_opens_with_what_it_is_worth_by_then() -> None:
+    live = folded(*bought(folded(*OPENED)), live=folded(*OPENED))
+    seen = Promote(Decimal("5.123456789"), Decimal(7), Decimal(8), {"USDT": Units(5)}, "", force=True)
+    position = live.book.positions["ETH/USDT"]
+    later = folded(Marked(AT, ZERO, {"ETH/USDT": 2 * live.book.marks["ETH/USDT"].price}, "live"), live=live)
+    act = seen.opening(later.book.equity, later.book.cash)
+    worth = booked(position.qty * 2 * live.book.marks["ETH/USDT"].price)
+    assert (act.before, act.equity) == (live.book.cash + worth, Decimal("5.12345678") + worth)
+    assert changed(act, before=seen.before, equity=seen.equity) == seen
+
+
 def test_gas_that_was_lost_is_no_withdrawal() -> None:
     """It is in what the book was worth by itself."""
     live, ref = in_state("intended")

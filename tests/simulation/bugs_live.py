@@ -145,4 +145,20 @@ BUGS: Final[tuple[Bug, ...]] = (
         "",
         "A kill takes the agent out of LIVE anyway. Seen when the nonce was usurped, and the strategy wishes to buy.",
     ),
+    _bug(
+        "opened-at-the-marks-of-the-preflight",
+        "34",
+        "actors/strategist/actor.py",
+        "            act = act.opening(live.book.equity, live.book.cash)\n",
+        "            act = act\n",
+        "The preflight has just looked. Seen when a round settles before the promotion, and the book holds something.",
+    ),
+    _bug(
+        "an-order-waits-as-long-as-the-next-try",
+        "29",
+        EXECUTOR,
+        "            await trio.sleep(PERIOD_SECONDS)\n",
+        "            await trio.sleep(max(PERIOD_SECONDS, again_at - trio.current_time()))\n",
+        "It was so. Seen when sales have failed until tries are farther apart than a deadline: nothing is sold.",
+    ),
 )

@@ -38,6 +38,7 @@ from actors.executor.order_life import (
     Ready,
     Sighting,
     Signature,
+    Unexplained,
     Usurped,
     learn,
 )
@@ -49,7 +50,9 @@ from actors.risk_engine.rules import assess
 from actors.risk_engine.state import RiskState
 from actors.risk_engine.state import evolve as evolve_risk
 from actors.strategist.actor import Strategist
+from actors.strategist.outcomes import rejected, skipped
 from protocol.codec import encode_row
+from protocol.errors import Refusal
 from protocol.events import (
     EVENTS,
     ConfigAdopted,
@@ -59,6 +62,7 @@ from protocol.events import (
     Leg,
     Marked,
     Purpose,
+    QuoteRejected,
     RoundSettled,
     Row,
     RunStarted,
@@ -240,6 +244,13 @@ class Acts:
         self.block, self.nonce = self.block + 20, self.nonce + 1
         self.learn(Included(ref, leg, hash, self.block, succeeded, spent, received, 21 * 10**13, Decimal("0.12")))
 
+    def log(self) -> tuple[LoggedRow, ...]:
+        bodies, seq = list[dict[str, Any]](), 0
+        for row in self.rows:
+            seq += isinstance(row, EVENTS)
+            bodies.append(_decode(encode_row(row, seq if isinstance(row, EVENTS) else None)))
+        return tuple(sealed(bodies))
+
     def buy(self, price: int, size: int) -> None:
         """An approval, a swap, and one that replaces it."""
         ref = self.round(price, buys=size)
@@ -301,16 +312,36 @@ def acts() -> tuple[LoggedRow, ...]:
     life.learn(Usurped(usurped, life.nonce))
     life.act(moves.Demote("enough"))
     life.round(1500)
-    bodies, seq = list[dict[str, Any]](), 0
-    for row in life.rows:
-        seq += isinstance(row, EVENTS)
-        bodies.append(_decode(encode_row(row, seq if isinstance(row, EVENTS) else None)))
-    return tuple(sealed(bodies))
+    return life.log()
+
+
+@cache
+def kits() -> tuple[LoggedRow, ...]:
+    """What a kit leaves behind, and sales that come to nothing."""
+    life = Acts()
+    life.promote(500)
+    vanished = life.round(2000, buys=100)
+    life.learn(Ready(vanished, life.nonce, dict(life.live.units)))
+    life.learn(KitSent(vanished, life.nonce, "0xabc"))
+    life.learn(KitDidNot(vanished, "nobody knows it any more", Units(10**18 - 5)))
+    life.buy(2000, 200)  # its nonce is free again
+    life.act(moves.Demote("enough"))
+    way_out = Order("ord_a", "ETH/USDT", "sell", Decimal(200), life.live.book.positions["ETH/USDT"].qty, "", "live")
+    life.take(*skipped({}, evolve(way_out, ref="ord_b"), Refusal("dust", "it would bring nothing"), life.at))
+    no = QuoteRejected(life.at, "ETH/USDT", "stale", "too old", "QUOTE_STALE", "ord_c", Decimal(61), Decimal(60))
+    life.take(*rejected({}, evolve(way_out, ref="ord_c"), no, life.at))
+    lost = life.way_out(2000)
+    life.learn(Ready(lost, life.nonce, dict(life.live.units)))
+    life.learn(Unexplained(lost, life.nonce, 0, dict(life.live.units)))
+    life.round(2000)
+    return life.log()
 
 
 def base(name: str) -> tuple[LoggedRow, ...]:
     """The good log of this name."""
-    return acts() if name == "live" else story(*STORIES[("quote", "open", "late").index(name)])
+    if name in ("live", "kit"):
+        return acts() if name == "live" else kits()
+    return story(*STORIES[("quote", "open", "late").index(name)])
 
 
 def sealed(bodies: list[dict[str, Any]]) -> list[LoggedRow]:
@@ -336,7 +367,7 @@ def judged(rows: Any) -> Judge:
     return found
 
 
-@pytest.mark.parametrize("name", ["quote", "open", "late", "live"])
+@pytest.mark.parametrize("name", ["quote", "open", "late", "live", "kit"])
 def test_a_good_log_is_found_good_and_so_is_the_same_sealed_by_another_hand(name: str) -> None:
     assert judged(base(name)).violations == []
     assert judged(sealed([_decode(row[5]) for row in base(name)])).violations == []
@@ -648,6 +679,12 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("28", "live", changed("given_up", "code", "lapsed", code="reverted")),
     ("28", "live", changed("given_up", "code", "reverted", code="lapsed")),
     ("28", "live", changed("given_up", "code", "not_sent", code="usurped")),
+    ("12", "kit", gone("SKIPPED", code="dust")),
+    ("12", "kit", changed("quote_rejected", "order_ref", "ord_b")),
+    ("17", "kit", gone("flattening")),
+    ("18", "kit", changed("SKIPPED", "data.order_ref", "ord_c", code="dust")),
+    ("27", "kit", changed("given_up", "code", "usurped", code="not_sent")),
+    ("32", "kit", gone("frozen")),
     ("31", "live", twice("handed_over")),
     ("32", "live", gone("frozen", 1)),
     ("33", "live", changed("mined", "received", lambda old: str(int(old) // 2), leg="swap")),

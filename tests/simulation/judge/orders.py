@@ -53,7 +53,7 @@ class Orders:
             "handed_over": self._handed, "mined": self._mined, "trade": self._traded, "given_up": self._given_up,
             "frozen": self._frozen, "flattening": self._flattening, "promotion": self._promoted,
             "status_change": self._moved, "mark": self._marked, "twak_block": self._blocked,
-            "quote_rejected": self._rejected,
+            "quote_rejected": self._rejected, "decided": self._unsold,
         }  # fmt: skip
 
     def follow(self, turn: Turn) -> None:
@@ -281,6 +281,11 @@ class Orders:
             must(turn.has("frozen"), "32", row, "somebody else signs with our key, and nothing is frozen")
         elif code != "reverted":
             must(order.handed, "28", row, f"given up ({code}), and no kit had it")
+            for one in order.signed:  # nobody knows it any more, or a person has looked: its nonce may be free
+                self._nonces.pop(one["nonce"], None)
+        must(code != "unexplained" or turn.has("frozen"), "32", row, "nobody knows what the kit did: nothing is frozen")
+        if body.get("coins") is not None:
+            self._wallet["gas"] = int(body["coins"])
         self._ended(body["order_ref"])
 
     def _ended(self, ref: str) -> None:
@@ -309,7 +314,24 @@ class Orders:
     def _rejected(self, turn: Turn, number: int, line: Line) -> None:
         """Outside a round: a price at which nothing is sold."""
         if turn.cause == "order":
-            self._report.must(number > 0, "12", line.row, "a quote_rejected without its entry before it")
+            told = number > 1 and turn.lines[number - 1].kind == "decided"
+            same = told and turn.lines[number - 2].data["order_ref"] == line.body["order_ref"]
+            self._report.must(same, "12", line.row, "a quote_rejected without its entry before it")
+
+    def _unsold(self, turn: Turn, number: int, line: Line) -> None:
+        """Outside a round: what is to be sold is not, this time."""
+        if turn.cause != "order":
+            return
+        must, row, entry, body = self._report.must, line.row, turn.lines[number - 1] if number else line, line.body
+        must(self._known.live.flattening, "17", row, "a sale between two rounds, and nothing is to be sold")
+        told = entry.type == "SKIPPED" and entry.body["id"] == body["entry"]
+        must(told, "12", row, "a sale that came to nothing, without its SKIPPED before it")
+        if told:
+            says = [entry.data[name] for name in ("pair", "side", "code", "phase")]
+            must(says == [body["pair"], "sell", body["code"], "live"], "outcome", row, f"its entry tells {says}")
+            fresh = entry.data["order_ref"] not in self._refs
+            must(fresh, "18", row, f"order {entry.data['order_ref']} was intended, or refused, before")
+            self._refs.add(entry.data["order_ref"])
 
 
 def _is(amount: int, cash: int, decimals: int) -> bool:

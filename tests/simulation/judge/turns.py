@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.simulation.judge.quotes import CODES
 from tests.simulation.judge.report import Line, Report
 
 NOTES: Final = frozenset({"STARTED", "STOPPED", "ACTOR_RESTARTED"})  # the life of the process: a turn each
@@ -35,6 +36,7 @@ class Turns:
         self._report = report
         self._open: list[Line] = []
         self._config = self._paper = False  # is there such a row in the open turn?
+        self._ts = -1  # of the last turn: a round is later, what is between two rounds is not
 
     @property
     def open(self) -> Line | None:
@@ -56,6 +58,7 @@ class Turns:
         return turns
 
     def _clear(self) -> None:
+        self._ts = self._open[-1].ts
         self._open, self._config, self._paper = [], False, False
 
     def _begins(self, line: Line) -> bool:
@@ -87,10 +90,14 @@ class Turns:
                 return "order" if self._open[0].type == "FAILED" else "act"
             case "intended" | "quote_rejected" if len(self._open) == 1:
                 return "order" if line.kind == "quote_rejected" or line.body["purpose"] == "flatten" else ""
+            case "decided" if line.ts == self._ts:  # a sale that comes to nothing; one for its quote has a row more
+                return "" if line.body["code"] in CODES.values() else "order"
+            case "quote_rejected" if line.ts == self._ts:
+                return "order"
             case "mined":
                 return "order" if line.body["leg"] == "approval" and line.body["success"] else ""
             case "given_up":
-                return "" if line.body["code"] == "usurped" else "order"
+                return "" if line.body["code"] in ("usurped", "unexplained") else "order"
             case "submitted" | "handed_over":
                 return "order"
             case "trade" if line.body["phase"] == "live":

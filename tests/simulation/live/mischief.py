@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tests.simulation.live.world import LiveWorld
 
 STORM_SECONDS: Final = 15.0  # on average
-LASTING: Final = {"mined late", "overtaken"}  # so long that something is replaced
+LASTING: Final = {"mined late", "overtaken", "kit fails"}  # so long that something is replaced, or a kit is run
 
 
 class LiveMischief(Mischief):
@@ -46,7 +46,7 @@ class LiveMischief(Mischief):
             case "gas dearer":
                 chain.price = random.choice((10**8, 10**9, 5 * 10**9, 10**12))
             case "kit fails":
-                guard.kit_does = random.choice(("sends and is lost", "sends nothing", "is lost"))
+                guard.kit_does = random.choice(("sends and is lost", "sends and is lost", "sends nothing", "is lost"))
                 guard.kit_seconds = random.choice((0.0, 5.0, 60.0))
             case _ if kind in STORMS:
                 chain.weather = STORMS[kind]

@@ -75,6 +75,10 @@ def draw(seed: int) -> LivePlan:
     density = random.choice((0.1, 0.25, 0.5))
     faults |= frozenset(name for name in FAULTS if random.random() < density)
     way: Literal["local", "twak"] = "twak" if random.random() < 0.25 else "local"
+    if way == "twak":
+        faults |= {"kit fails"}
+    if Random(f"usurped {seed}").random() < 0.2:
+        faults |= {"nonce usurped"}
     rough = random.random() < 0.3
     changed = {
         "rounds": random.choice((15, 22, 32)),
@@ -84,7 +88,7 @@ def draw(seed: int) -> LivePlan:
         "faults": faults or frozenset({"process killed"}),
         "pause": random.choice((4.0, 12.0, 30.0)),
         "budget": random.randint(8, 40),
-        "config": _config(random),
+        "config": _config(random, way),
         "changes": (),
         "followers": 1,
         "ambush": frozenset(kind for kind in PREY if random.random() < 0.12),
@@ -106,8 +110,8 @@ def draw(seed: int) -> LivePlan:
     )
 
 
-def _config(random: Random) -> AgentConfig:
-    """Quick to act, and soon eligible."""
+def _config(random: Random, way: str) -> AgentConfig:
+    """Quick to act, and soon eligible. An order whose swap a kit sent and the chain lost is open until its deadline."""
     config = eager_config(PAIRS)
     entry = AnyOrAll(all_of=(Condition("price_vs_sma", "<=", -0.002, 3),))
     leave = AnyOrAll(any_of=(Condition("price_vs_sma", ">=", random.choice((0.0, 0.01)), 3),))
@@ -124,6 +128,6 @@ def _config(random: Random) -> AgentConfig:
         evaluation=EvaluationConfig(1, 1),
         live=LiveConfig(
             slippage_pct=random.choice((Decimal("0.4"), Decimal(2))),
-            deadline_seconds=random.choice((60, 150, 150, 5_000, 80_000)),
+            deadline_seconds=random.choice((60, 150, 150, 5_000, 80_000 if way == "local" else 5_000)),
         ),
     )  # fmt: skip

@@ -22,6 +22,7 @@ from tests.world.chain import CALM, SimChain
 from tests.world.guard import Mood, SimGuard
 
 QUIET_SECONDS: Final = 3600.0  # after so long nothing is open
+DOUBT_SECONDS: Final = 2000.0  # nor of a kit's after so long, counted from the last deadline there may be
 LEISURE: Final = 20.0
 OF_PAPER: Final = frozenset({"round", "run_started", "run_failed", "placed"})
 
@@ -125,10 +126,15 @@ class LiveWorld(World):
         """Nothing is open, sold out or wanted any more: that must be so after an hour without any trouble."""
         if not self.disturbed or (self.owner.done and self.truth.is_quiet):
             return True
-        if self.calm_since is None or trio.current_time() < self.calm_since + QUIET_SECONDS:
+        if self.calm_since is None or trio.current_time() < self.calm_since + self._quiet_seconds:
             return False
-        self.complain("29", f"after a quiet hour there is still {self.truth.standing}")
+        self.complain("29", f"after {self._quiet_seconds / 3600:.0f} quiet hours there is still {self.truth.standing}")
         return True
+
+    @property
+    def _quiet_seconds(self) -> float:
+        waits = self.plan.config.live.deadline_seconds + DOUBT_SECONDS if self.plan.way == "twak" else 0.0
+        return max(QUIET_SECONDS, waits)
 
     def _closing_checks(self) -> None:
         super()._closing_checks()
