@@ -113,10 +113,8 @@ class Executor(Actor):
         self._risk = risk
         self._dealing = dealing
         self._desk: Draft[_Desk]
-        self._awaited: tuple[Sighting | None, trio.Event] = (
-            None,
-            trio.Event(),
-        )  # what was seen last, once it is learned
+        # What was seen last, and that it is learned.
+        self._awaited: tuple[Sighting | None, trio.Event] = (None, trio.Event())
         self._moved = False  # was the order that ended last given up for its price?
 
     async def restore(self) -> None:

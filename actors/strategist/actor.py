@@ -275,11 +275,11 @@ class Strategist(Actor):
         if isinstance(act, Killed) and act.at == self._memory.mind.last_kill:
             return None  # it is known already
         live = self._books.live
-        if isinstance(act, Promote) and (live.orders or live.flattening):
-            reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
-            return Refusal("ORDERS_OPEN", reason)
-        if isinstance(act, Promote):  # rounds may have passed while the wallet was looked at
-            act = act.opening(live.book.equity, live.book.cash)
+        if isinstance(act, Promote):
+            if live.orders or live.flattening:
+                reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
+                return Refusal("ORDERS_OPEN", reason)
+            act = act.opening(live.book.equity, live.book.cash)  # rounds may have passed since the wallet was looked at
         turn, at = self._begin(), self._memory.mind.ts
         rows = await self._risk.ask(ApplyAct(turn, act, at, live.flat))
         if isinstance(rows, Refusal):

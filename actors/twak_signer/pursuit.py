@@ -57,16 +57,13 @@ from protocol.signing import (
 )
 from protocol.times import EPOCH
 
-# A nonce may be seen as used a moment before the receipt is, and in a block that a reorganisation takes back.
 BIDDING: Final = Decimal("1.125")  # a replacement pays so much more; pools ask for 10 % at least
 OVER_MARKET: Final = Decimal("1.1")  # of the going gas price, for the first one
+KIT_SECONDS: Final = 300.0  # that a kit is waited for
 # The guard's noes that are none to the order; it is looked at again until its deadline. What guard and we have seen of
 # the chain may differ for a while (`rpc`, `nonce`), it may be at work on another swap, and where it has signed by now
 # what nobody heard of any more, that is recalled next time (`intent`, `replacement`).
-KIT_SECONDS: Final = 300.0  # that a kit is waited for
 PASSING: Final = frozenset({"rpc", "nonce", "in_flight", "intent", "replacement"})
-
-
 # A request whose answer was lost, to us or to a process before us, may still be at work in a guard that answers again,
 # for as long at most: before that, what it has not recorded proves nothing.
 QUIET_SECONDS: Final = 60.0
@@ -340,8 +337,7 @@ class Pursuit:
         assert handed is not None, "that is what makes it such an order"
         wallet, head = (await self._known()).address, await self.chain.head()
         late = _seconds(head) - intended.deadline
-        used = await self.chain.transaction_count(wallet, pending=False)
-        waiting = await self.chain.transaction_count(wallet, pending=True)
+        used, waiting = await self._nonces(wallet)
         if used == waiting == handed.nonce and late <= OVER_SECONDS:
             return None  # most looks are of this kind
         if (found := await self._swaps(order, handed, head, wallet)) is None:
@@ -387,8 +383,7 @@ class Pursuit:
         if late <= OVER_SECONDS:
             return None
         units = await self._units(order, wallet)
-        used = await self.chain.transaction_count(wallet, pending=False)
-        waiting = await self.chain.transaction_count(wallet, pending=True)
+        used, waiting = await self._nonces(wallet)
         if used == waiting == latest.nonce and await self.chain.transaction(latest.hash) is None:
             reason = f"{latest.hash} is in no block and in no pool {late} s after its deadline"
             return KitDidNot(order.ref, reason, units[NATIVE])
@@ -404,6 +399,11 @@ class Pursuit:
             return 0
         less = handed.units[NATIVE] - await self.chain.balance(wallet, None, block) - wei
         return less if 0 <= less <= most else 0
+
+    async def _nonces(self, wallet: str) -> tuple[int, int]:
+        """How many of the wallet's nonces are used in blocks, and how many with the pool's."""
+        used = await self.chain.transaction_count(wallet, pending=False)
+        return used, await self.chain.transaction_count(wallet, pending=True)
 
     async def _units(self, order: OpenOrder, wallet: str) -> dict[str, Units]:
         """What the wallet holds of the order's tokens, and of the chain's coin."""

@@ -223,6 +223,14 @@ def test_whoever_dies_while_the_kit_is_at_work_it_is_not_asked_again(stage: KitS
     all_agree(stage, begun_with)
 
 
+def is_fooled(stage: KitStage, mode: str) -> None:
+    """The kit does this with the first order, of 200 USDT."""
+    stage.position_pct = 20
+    live(stage)
+    stage.kit(mode)
+    stage.step(BUY)
+
+
 def killed(stage: KitStage) -> str:
     """It was found out: the signer is revoked, the agent live no more; what the journal says of it."""
     stage.until(lambda: stage.agent()["status"] == "PAPER")
@@ -247,12 +255,9 @@ def nothing_more_is_begun(stage: KitStage) -> None:
 
 
 def test_a_kit_that_spends_three_times_as_much_at_once_is_found_out(stage: KitStage) -> None:
-    stage.position_pct = 20
-    live(stage)
-    stage.kit("spends three times as much")
-    stage.step(BUY)
+    is_fooled(stage, "spends three times as much")
     reason = killed(stage)
-    ((ref, _),) = stage.books().attempts.items()
+    (ref,) = stage.books().attempts
     assert reason == f"the kit was to spend 200 USDT for {ref}, and there are 400 USDT too few"
     (swap,) = stage.swaps()
     has_traded(stage, ref, swap)
@@ -263,12 +268,9 @@ def test_a_kit_that_spends_three_times_as_much_at_once_is_found_out(stage: KitSt
 
 
 def test_a_kit_that_swaps_three_times_for_one_intent_is_found_out(stage: KitStage) -> None:
-    stage.position_pct = 20
-    live(stage)
-    stage.kit("swaps three times")
-    stage.step(BUY)
+    is_fooled(stage, "swaps three times")
     reason = killed(stage)
-    ((ref, _),) = stage.books().attempts.items()
+    (ref,) = stage.books().attempts
     assert reason == f"the kit was to spend 200 USDT for {ref}, and there are 400 USDT too few"
     assert len(stage.swaps()) == 3
     (trade,) = trades(stage)
@@ -277,12 +279,9 @@ def test_a_kit_that_swaps_three_times_for_one_intent_is_found_out(stage: KitStag
 
 
 def test_one_that_swaps_three_times_and_dies_leaves_it_to_a_person(stage: KitStage) -> None:
-    stage.position_pct = 20
-    live(stage)
-    stage.kit("swaps three times and dies")
-    stage.step(BUY)
+    is_fooled(stage, "swaps three times and dies")
     stage.until(lambda: stage.agent()["status"] == "PAPER")
-    ((ref, _),) = stage.books().attempts.items()
+    (ref,) = stage.books().attempts
     assert len(stage.swaps()) == 3
     assert in_doubt(stage)
     stage.step(SELL)
@@ -294,12 +293,9 @@ def test_one_that_swaps_three_times_and_dies_leaves_it_to_a_person(stage: KitSta
 
 
 def test_a_kit_that_denies_what_it_sent_is_found_out(stage: KitStage) -> None:
-    stage.position_pct = 20
-    live(stage)
-    stage.kit("denies what it sent")
-    stage.step(BUY)
+    is_fooled(stage, "denies what it sent")
     reason = killed(stage)
-    ((ref, _),) = stage.books().attempts.items()
+    (ref,) = stage.books().attempts
     assert isinstance(verdict(stage, ref), NotSent)
     assert reason == f"the kit says it sent nothing for {ref}, and there are 200 USDT too few"
     has_failed(stage, ref, "not_sent")

@@ -149,8 +149,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "opened-at-the-marks-of-the-preflight",
         "34",
         "actors/strategist/actor.py",
-        "            act = act.opening(live.book.equity, live.book.cash)\n",
-        "            act = act\n",
+        "            act = act.opening(live.book.equity, live.book.cash)  # rounds",
+        "            # rounds",
         "The preflight has just looked. Seen when a round settles before the promotion, and the book holds something.",
     ),
     _bug(

@@ -35,7 +35,7 @@ from actors.messages import (
 from actors.tower import MailboxFull, Meltdown
 from protocol.events import EVENTS, FACTS
 from tests.simulation.disk import Row, SimDisk, SimReader, rows
-from tests.simulation.process import FLOORS, LOG, Life
+from tests.simulation.process import FLOORS, LOG, LOG_ID, Life
 from tests.simulation.reaper import await_site, await_sites
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Read:
     @classmethod
     def of(cls, disk: SimDisk) -> Read:
         """Raises Damaged, apsw.Error."""
-        with closing(LogStore(LOG, log_id="log_simulated", vfs=disk.name)) as store:
+        with closing(LogStore(LOG, log_id=LOG_ID, vfs=disk.name)) as store:
             store.verify()
             head, checkpoint, folded = store.head, store.latest_checkpoint(MAKER), store.bodies(0, KINDS, MANY)
         with closing(SimReader(LOG, disk)) as reader:
@@ -410,7 +410,7 @@ class Mischief:
         self.world.die(self.world.disk.process_death)
         try:
             # As the product opens it: whoever goes on with a WAL of which a sync has failed loses the database.
-            with closing(LogStore(LOG, log_id="log_simulated", vfs=self.world.disk.name)) as store:
+            with closing(LogStore(LOG, log_id=LOG_ID, vfs=self.world.disk.name)) as store:
                 garbled = kind == "checkpoint garbled"
                 store._db.execute("UPDATE checkpoint SET body = '{}'" if garbled else "DELETE FROM checkpoint")
                 self.world.marks[kind] += store._db.changes() > 0

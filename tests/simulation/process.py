@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LOG: Final = Path("/sim/log.sqlite3")
+LOG_ID: Final = "log_simulated"
 FLOORS: Final = (
     "Journal", "QuoteVerifier", "RiskEngine", "TwakSigner", "Executor", "Strategist", "MarketFeed", "Broadcaster",
 )  # fmt: skip
@@ -78,7 +79,7 @@ class Process:
 
     def boot(self, life: Life) -> None:
         """As `server.boot` opens the log. Raises DISK_ERRORS, Damaged."""
-        store = LogStore(LOG, log_id="log_simulated", vfs=self.world.disk.name)
+        store = LogStore(LOG, log_id=LOG_ID, vfs=self.world.disk.name)
         try:
             checkpoint = store.latest_checkpoint(MAKER)
             store.verify(checkpoint.row if checkpoint else 0)
@@ -102,7 +103,7 @@ class Process:
         return Agent(
             House(
                 log=LOG,
-                log_id="log_simulated",
+                log_id=LOG_ID,
                 founding=founding,
                 market=self.world.market,
                 speed=self.world.plan.speed,
@@ -139,7 +140,7 @@ class Process:
         blocking = partial(self._blocking, life)
         door = Door(
             agent="seed",
-            log_id="log_simulated",
+            log_id=LOG_ID,
             market=self.world.market.pinned,
             offer=Offer.of(self.world.market),
             board=life.board,

@@ -24,7 +24,7 @@ from tests.simulation.market import SimMarket
 from tests.simulation.mischief import HANGS_SECONDS, Mischief
 from tests.simulation.outsiders import Outsiders
 from tests.simulation.plan import Plan
-from tests.simulation.process import LOG, Life, Process
+from tests.simulation.process import LOG, LOG_ID, Life, Process
 from tests.simulation.reaper import Reaper
 from tests.simulation.refold import forgotten
 from tests.world.market import PAIRS
@@ -316,7 +316,7 @@ class World:
         life = Life(0, 0)
         with closing(self.disk.view()) as view:
             floors = self.process.agent_on(life, view, notes=[]).tower._floors
-            for what in forgotten(view, LOG, "log_simulated", floors):
+            for what in forgotten(view, LOG, LOG_ID, floors):
                 self.complain("22", what)
 
     def _closing_checks(self) -> None:
