@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -22,7 +21,6 @@ from tests.live.stage import wire
 from tests.world.daemon import DaemonProcess
 
 BUY, SELL = 1900, 2000  # each is below, or above, the average of three candles in turns of these
-LARGE: Final = 10**30
 
 
 @pytest.fixture
@@ -157,13 +155,7 @@ def test_whatever_a_kit_says_an_intent_is_swapped_once_or_not_at_all(stage: KitS
         has_traded(stage, ref, stage.swaps()[-1])
 
     # It waits for its receipt no longer, and the block comes much later.
-    decree_allowance(stage.market, WALLET, "USDT", LARGE)  # else it would wait for its approval's
-    stage.kit("receipt time-out")
-    known = set(stage.books().attempts)
-    stage._candle(Decimal(BUY))
-    stage.market.chain.mine_by_itself(False)
-    stage.until(lambda: (found := new(stage, known)) and stage.books().attempts[min(found)].verdict)
-    (ref,) = new(stage, known)
+    ref = decides(stage, BUY, "receipt time-out")
     assert unknown(stage, ref) is None
     assert in_doubt(stage)
     stage.market.chain.mine_by_itself(True)
@@ -269,8 +261,12 @@ def test_a_kit_that_spends_three_times_as_much_at_once_is_found_out(stage: KitSt
 
 def test_a_kit_that_swaps_three_times_for_one_intent_is_found_out(stage: KitStage) -> None:
     is_fooled(stage, "swaps three times")
-    reason = killed(stage)
+    stage.until(lambda: [one for one in stage.books().attempts.values() if one.verdict])
     (ref,) = stage.books().attempts
+    assert verdict(stage, ref) == Sent(stage.swaps()[0])
+    stage.market.chain.mine_by_itself(True)
+    stage.bury()
+    reason = killed(stage)
     assert reason == f"the kit was to spend 200 USDT for {ref}, and there are 400 USDT too few"
     assert len(stage.swaps()) == 3
     (trade,) = trades(stage)
