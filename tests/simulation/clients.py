@@ -22,6 +22,9 @@ from tests.simulation.wires import PORT, Connection
 HOST: Final = f"127.0.0.1:{PORT}"
 RETRY_SECONDS: Final = 0.3
 ANSWER_SECONDS: Final = 8.0
+STALL_SECONDS: Final = 20.0  # at most: one who reads nothing
+SLOW_SECONDS: Final = 60.0  # at most: one who takes what a socket holds every SIP_SECONDS, too often to be given up
+SIP_SECONDS: Final = 1.0
 MOMENT_SECONDS: Final = 0.01  # in which whoever has something for a client sends it
 GARBAGE: Final = (
     b"\x00",
@@ -45,7 +48,6 @@ class Manners:
     leaves: float = 0.0
     stalls: float = 0.0
     babbles: float = 0.0
-    stall_seconds: float = 20.0
 
 
 @frozen
@@ -175,16 +177,16 @@ class Follower:
             await wire.up.send(self.random.choice(GARBAGE))
         if self.manners.stalls and self.random.random() < self.manners.stalls:
             self.marks["client stopped reading"] += 1
-            seconds = self.manners.stall_seconds * self.random.random()
             if self.random.random() < 0.5:
-                await trio.sleep(seconds)
+                await trio.sleep(STALL_SECONDS * self.random.random())
             else:
-                self.slow_until = trio.current_time() + seconds
+                self.slow_until = trio.current_time() + SLOW_SECONDS * self.random.random()
 
     async def _receive(self, wire: Connection) -> bytes:
-        """What comes next."""
-        if trio.current_time() < self.slow_until:
-            await trio.sleep(self.random.random())
+        """What comes next. Who is slow is so only once it has caught up: before that it may fall as far behind as it
+        likes."""
+        if self.lag.caught_up and trio.current_time() < self.slow_until:
+            await trio.sleep(SIP_SECONDS)
         with trio.move_on_after(MOMENT_SECONDS):
             return await wire.down.receive()
         self.lag.caught_up |= self.lag.accepted and self.seq == self.shown()
