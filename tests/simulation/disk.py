@@ -518,7 +518,9 @@ class _Readers(_Face):
 
 
 def _row_at(file: bytearray, page: int, random: Random) -> int:
-    """Where one of a page's rows begins; the page itself, where it is none that has rows."""
+    """Where one of a page's rows begins; the page itself, where it is none that has rows, or the file ends in it."""
+    if len(file) < page + PAGE:
+        return page
     begins = page + 100 * (page == 0)  # what the file says of itself comes first
     count = int.from_bytes(file[begins + 3 : begins + 5], "big")
     if file[begins] not in _LEAVES or not 0 < count <= PAGE // 4:
