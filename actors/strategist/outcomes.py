@@ -39,6 +39,8 @@ def evolve(outcomes: Outcomes, row: Any, phase: Phase = "paper") -> Outcomes:
             old = outcomes[row.pair]
             again = changed(old, hidden=old.hidden + 1, first=old.first or row.ts, last=row.ts)
             return {**outcomes, row.pair: again}
+        case Decided() | Trade() if row.pair in outcomes and outcomes[row.pair].hidden:
+            return outcomes  # of a sale between two rounds: what was counted before is still to be told
         case Decided():
             return {**outcomes, row.pair: Repeats(row.side, row.code, row.ts)}
         case JournalEntry() if "repeats" in row.tags:

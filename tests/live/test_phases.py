@@ -18,12 +18,12 @@ from actors.strategist.outcomes import Outcomes, evolve, overdue, skipped, told
 from actors.turn import Turn
 from protocol.codec import decode_row, encode_row
 from protocol.errors import Refusal
-from protocol.events import EVENTS, Decided, JournalEntry, Row
+from protocol.events import EVENTS, Decided, JournalEntry, Row, Trade
 from protocol.market import Round
 from protocol.money import ZERO
 from protocol.orders import Order, Phase
 from tests.actors.test_conduct import ENTERS, HOUR, QUIET, config, tick, view
-from tests.live.lives import AT, OPENED, folded, intended
+from tests.live.lives import AT, OPENED, bought, folded, intended
 
 NO = Refusal("regime", "it is wild")
 DAY = timedelta(days=1)
@@ -121,6 +121,18 @@ def test_what_was_counted_for_both_books_is_told_for_each_under_an_id_of_its_own
         assert told(evolve(found, entry, phase), "ETH/USDT", AT + DAY, phase) == ()
         entries.append(entry)
     assert entries[0].id != entries[1].id
+
+
+def test_what_was_counted_is_told_though_the_pair_is_sold_out_before() -> None:
+    """Nobody asks the strategy then, nor tells it first, as a decision of its own would."""
+    trade = bought(_live())[-1]
+    assert isinstance(trade, Trade)
+    sale = Decided(AT + HOUR, "ETH/USDT", "sell", "QUOTE_STALE", "jrn_sale", "live")
+    found = evolve(evolve(_repeated("live"), sale, "live"), trade, "live")
+    (entry,) = overdue(found, AT + DAY, "live")
+    assert isinstance(entry, JournalEntry)
+    assert entry.data["count"] == 1
+    assert evolve(evolve(found, entry, "live"), trade, "live") == {}
 
 
 def test_the_strategist_remembers_both_books_and_the_kill_over_a_restart() -> None:

@@ -50,7 +50,8 @@ from actors.risk_engine.rules import assess
 from actors.risk_engine.state import RiskState
 from actors.risk_engine.state import evolve as evolve_risk
 from actors.strategist.actor import Strategist
-from actors.strategist.outcomes import rejected, skipped
+from actors.strategist.outcomes import Outcomes, overdue, rejected, skipped
+from actors.strategist.outcomes import evolve as repeated
 from protocol.codec import encode_row
 from protocol.errors import Refusal
 from protocol.events import (
@@ -161,6 +162,7 @@ class Acts:
         self.state, self.live, self.paper = RiskState(), Live(), Book()
         self.at, self.rows, self.rounds = BEGINS, list[Row](), 0
         self.nonce = self.block = 0
+        self.outcomes: Outcomes = {}  # of the live book
         config = AgentConfig(("ETH/USDT",))
         self.take(Genesis(BEGINS, 2, "seed", {"kind": "none"}), ConfigAdopted(BEGINS, 1, config))
         self.take(RunStarted(BEGINS, 1, config.paper.initial_usdt))
@@ -172,6 +174,7 @@ class Acts:
             self.state = evolve_risk(self.state, row)
             self.live = lives.evolve(self.live, row)
             self.paper = books.evolve(self.paper, row)
+            self.outcomes = repeated(self.outcomes, row, "live")
 
     def act(self, act: moves.Act) -> None:
         found = moves.acted(self.state, act, self.at, flat=self.live.flat)
@@ -186,13 +189,17 @@ class Acts:
         equity = booked(amount + before - self.live.book.cash)
         self.act(moves.Promote(amount, equity, before, units, "The guard holds the key.", force=True))
 
-    def round(self, price: int, *, hours: int = 1, buys: int = 0) -> str:
-        """A round at this close; in it the strategy may wish to buy for so many USDT: the order, or nothing."""
+    def round(self, price: int, *, hours: int = 1, buys: int = 0, stale: Side | None = None) -> str:
+        """A round at this close; in it the strategy may wish to buy for so many USDT: the order, or nothing; or have a
+        wish to which the quote is too `stale`."""
         self.at, self.rounds = self.at + hours * HOUR, self.rounds + 1
         close, before = Decimal(price), self.state
         candle = Candle(self.at, close, close, close, close, ZERO)
         prices = {"ETH/USDT": close}
+        self.take(*overdue(self.outcomes, self.at, "live"))
         ref = self.intend("buy", buys, price) if buys else ""
+        if stale is not None:
+            self.stale(stale, self.outcomes)
         self.take(Marked(self.at, self.paper.equity, prices))
         if live := self.live.trading or bool(self.live.book.positions):
             self.take(Marked(self.at, self.live.book.equity_at(prices), prices, "live"))
@@ -221,6 +228,12 @@ class Acts:
         assert isinstance(found, Intended), found
         self.take(found)
         return ref
+
+    def stale(self, side: Side, outcomes: Outcomes) -> None:
+        ref = named("ord", self.at, side, str(len(self.rows)))
+        order = Order(ref, "ETH/USDT", side, Decimal(100), None, "it looked good", "live")
+        no = QuoteRejected(self.at, "ETH/USDT", "stale", "too old", "QUOTE_STALE", ref, Decimal(61), Decimal(60))
+        self.take(*rejected(outcomes, order, no, self.at))
 
     def way_out(self, price: int) -> str:
         return self.intend("sell", round(price * self.live.book.positions["ETH/USDT"].qty), price)
@@ -337,10 +350,32 @@ def kits() -> tuple[LoggedRow, ...]:
     return life.log()
 
 
+@cache
+def noes() -> tuple[LoggedRow, ...]:
+    """Wishes that come to nothing, before and after what was held is sold between two rounds."""
+    life = Acts()
+    for _ in range(2):  # a trade lies between: the second is told, too
+        life.promote(500)
+        life.round(2000, stale="buy")
+        life.buy(2000, 200)
+        life.act(moves.Demote("enough"))
+        life.sell(2000)
+    life.promote(500)
+    life.buy(2000, 200)
+    life.round(2000, stale="sell")
+    life.round(2000, stale="sell")  # counted, and not told when it is sold
+    life.act(moves.Demote("enough"))
+    life.stale("sell", {})
+    life.sell(2000)
+    life.round(2000)
+    life.round(2000, hours=24)
+    return life.log()
+
+
 def base(name: str) -> tuple[LoggedRow, ...]:
     """The good log of this name."""
-    if name in ("live", "kit"):
-        return acts() if name == "live" else kits()
+    if name in ("live", "kit", "no"):
+        return {"live": acts, "kit": kits, "no": noes}[name]()
     return story(*STORIES[("quote", "open", "late").index(name)])
 
 
@@ -367,7 +402,7 @@ def judged(rows: Any) -> Judge:
     return found
 
 
-@pytest.mark.parametrize("name", ["quote", "open", "late", "live", "kit"])
+@pytest.mark.parametrize("name", ["quote", "open", "late", "live", "kit", "no"])
 def test_a_good_log_is_found_good_and_so_is_the_same_sealed_by_another_hand(name: str) -> None:
     assert judged(base(name)).violations == []
     assert judged(sealed([_decode(row[5]) for row in base(name)])).violations == []
@@ -469,6 +504,16 @@ def twice(label: str, nth: int = 0, *, after: int = 1, **says: Any) -> Edit:
         again = deepcopy(log.bodies[place])
         again |= {"id": "jrn_another"} if "id" in again else {}
         log.bodies.insert(place + after, again)
+
+    return edit
+
+
+def before(label: str, body: dict[str, Any]) -> Edit:
+    """A row of this body comes first, at the same time."""
+
+    def edit(log: Log) -> None:
+        place = log.find(label)
+        log.bodies.insert(place, body | {"ts": log.bodies[place]["ts"]})
 
     return edit
 
@@ -686,6 +731,12 @@ TAMPERED: Final[tuple[tuple[str, str, Edit], ...]] = (
     ("27", "kit", changed("given_up", "code", "usurped", code="not_sent")),
     ("32", "kit", gone("frozen")),
     ("31", "live", twice("handed_over")),
+    ("32", "live", before("handed_over", {"fact": "frozen", "reason": "a person must look"})),
+    ("28", "live", both(
+        changed("given_up", "code", "frozen", code="lapsed"), changed("FAILED", "tags", ["frozen", "ETH/USDT"], nth=1)
+    )),
+    ("fold", "no", lambda log: log.bodies.pop(next(
+        place for place, body in enumerate(log.bodies) if "repeats" in body.get("tags", ())))),
     ("32", "live", gone("frozen", 1)),
     ("33", "live", changed("mined", "received", lambda old: str(int(old) // 2), leg="swap")),
     ("33", "live", changed("mined", "spent", lambda old: str(int(old) + 1), leg="swap")),

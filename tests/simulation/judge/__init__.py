@@ -83,6 +83,8 @@ class Judge:
                 alive = self._known.starts > 0 and not self._known.stopped
                 self._report.must(alive, "life", first.row, "a round of a process that has not started, or has stopped")
                 self._rounds.follow(turn)
+            case "order":
+                self._rounds.between(turn)
         for line in turn.lines:
             if line.kind in OF_THE_STATUS or line.type in OF_THE_STATUS:
                 self._lifecycle.follow(turn)

@@ -3,6 +3,7 @@ and the risk rules' word."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from math import floor
 from typing import Final
@@ -49,6 +50,11 @@ class Decisions:
         if line is not None:
             self._at_mark(line)
         return line
+
+    def between(self, lines: Sequence[Line]) -> None:
+        """Between two rounds: only of the live book is anything told then."""
+        for line in lines:
+            self._wishes.between(line)
 
     def _outcome(self, line: Line, rows: Rows) -> None:
         """One outcome, with the rows that belong to it."""

@@ -16,7 +16,7 @@ from tests.simulation.judge.turns import Turn
 
 REPLACEMENT: Final = Fraction(11, 10)  # of the gas price, at least
 TOLD: Final = {"submitted": "SUBMITTED", "twak_block": "TWAK_BLOCK", "trade": "EXECUTED"}  # by the entry before it
-UNSIGNED: Final = frozenset({"lapsed", "moved"})
+UNSIGNED: Final = frozenset({"lapsed", "moved", "frozen"})
 
 
 @dataclass(slots=True)
@@ -182,6 +182,7 @@ class Orders:
         if (order := self._one(line)) is not None:
             fresh = not (order.handed or order.signed or order.approved)
             self._report.must(fresh, "31", line.row, "handed over, and it was begun before")
+            self._report.must(not self._known.live.frozen, "32", line.row, "handed over, and all is frozen")
             order.handed = True
 
     def _mined(self, turn: Turn, number: int, line: Line) -> None:
@@ -283,6 +284,8 @@ class Orders:
             must(order.handed, "28", row, f"given up ({code}), and no kit had it")
             for one in order.signed:  # nobody knows it any more, or a person has looked: its nonce may be free
                 self._nonces.pop(one["nonce"], None)
+        halted = self._known.live.frozen or self._known.live.flattening  # a demotion since sells what is left
+        must(code != "frozen" or halted, "28", row, "given up as frozen, and nothing is")
         must(code != "unexplained" or turn.has("frozen"), "32", row, "nobody knows what the kit did: nothing is frozen")
         if body.get("coins") is not None:
             self._wallet["gas"] = int(body["coins"])

@@ -76,6 +76,14 @@ class Repeats:
         self.ended(pair, line)
         self._last.pop(pair, None)
 
+    def between_rounds(self, pair: str, told: Told | None) -> None:
+        """A trade, or a "no" that was `told`, outside a round: what was counted is told in a round, when it is due."""
+        if (last := self._last.get(pair)) is not None and last.hidden:
+            return
+        self._last.pop(pair, None)
+        if told is not None:
+            self._last[pair] = told
+
     def overdue(self, line: Line) -> None:
         """At the end of a round: what was counted on an earlier day has been told."""
         for pair, last in self._last.items():

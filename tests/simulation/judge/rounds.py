@@ -49,6 +49,10 @@ class Rounds:
             self._decided(turn, settled)
         self._known.deaths, self._time = 0, settled.ts
 
+    def between(self, turn: Turn) -> None:
+        """What became of a live order since the last one."""
+        self._decisions.between(turn.lines)
+
     def _calendar(self, settled: Line) -> None:
         """Rare days."""
         known, day = self._known, settled.ts // DAY

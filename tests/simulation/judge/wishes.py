@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.simulation.judge.known import Known, Rows
 from tests.simulation.judge.quotes import CODES
-from tests.simulation.judge.repeats import BEFORE_THE_QUOTE, Repeats
+from tests.simulation.judge.repeats import BEFORE_THE_QUOTE, Repeats, Told
 from tests.simulation.judge.report import Line
 
 NO_QUOTE: Final = frozenset(CODES.values())
@@ -58,6 +58,14 @@ class Wishes:
                 alone = line.body["entry"] is None
                 self._report.must(alone, "outcome", line.row, f"counts {line.body['entry']}, which is not before it")
                 self._refused(None, line, rows)
+
+    def between(self, line: Line) -> None:
+        """A row between two rounds: a trade, or a sale that came to nothing, is an outcome of its pair, too."""
+        body = line.body
+        if line.kind == "trade":
+            self._repeats.between_rounds(body["pair"], None)
+        elif line.kind == "decided":
+            self._repeats.between_rounds(body["pair"], Told(body["side"], body["code"], line.ts))
 
     def _decision(self, pair: str, line: Line) -> None:
         must = self._report.must
