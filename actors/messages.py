@@ -259,6 +259,7 @@ class LookAfter(Ask[Sighting | Outage | None]):
 
     order: OpenOrder
     anchor: Anchor
+    frozen: str | None = None  # why nothing of it is signed any more
 
 
 @frozen

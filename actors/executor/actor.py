@@ -286,7 +286,7 @@ class Executor(Actor):
         if await self._journal.ask(Flush()) is not None:
             return
         anchor = await self._journal.ask(ReadAnchor())
-        seen = await dealing.signer.ask(LookAfter(order, anchor))
+        seen = await dealing.signer.ask(LookAfter(order, anchor, self._desk.settled.live.frozen))
         self._show(seen, dealing)
         if seen is None or isinstance(seen, Outage):
             return

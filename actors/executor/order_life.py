@@ -3,7 +3,7 @@
     intended ──> approving ──> approved ──> swapping ──> a trade
        │  └───────────────────────┴────────────^  │
        │                                           └──> given up (reverted, usurped)
-       ├──> given up (refused, lapsed: nothing was signed)
+       ├──> given up (refused, lapsed, moved, frozen: nothing was signed)
        └──> handed ──> swapping, or given up (only the kit or the chain can say; if neither can, a person)
 
 The log comes first: the intent is durable before it is signed, the signature before it is sent. What was seen is no
@@ -107,6 +107,14 @@ class Moved:
 
 
 @frozen
+class Withheld:
+    """All is frozen, and nothing of the leg is signed."""
+
+    ref: str
+    reason: str
+
+
+@frozen
 class Ready:
     """What a kit will find: the wallet's next nonce, its balances of both tokens and of the chain's coin, and the
     newest block."""
@@ -147,7 +155,9 @@ class Unexplained:
     units: dict[str, Units]
 
 
-Sighting = Signature | Denied | Included | Usurped | Lapsed | Moved | Ready | KitSent | KitDidNot | Unexplained
+Sighting = (
+    Signature | Denied | Included | Usurped | Lapsed | Moved | Withheld | Ready | KitSent | KitDidNot | Unexplained
+)
 
 # In which states of an order what can be learned. Anything else is known already, or of a leg that is over.
 LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
@@ -157,6 +167,7 @@ LEARNED: Final[dict[type[Any], frozenset[OrderState]]] = {
     Usurped: frozenset({"approving", "swapping", "handed"}),
     Lapsed: frozenset({"intended", "approved"}),
     Moved: frozenset({"intended", "approved"}),
+    Withheld: frozenset({"intended", "approved"}),
     Ready: frozenset({"intended"}),
     KitSent: frozenset({"handed"}),
     KitDidNot: frozenset({"handed", "swapping"}),
@@ -187,6 +198,10 @@ def learn(live: Live, seen: Sighting, config: AgentConfig, decimals: Decimals, a
             least, quoted = (Units(it).amount(decimals[to]) for it in (order.intended.min_received, seen.quoted))
             why = f"the router would give {quoted:.8f} {to} by now, the least is {least:.8f}"
             return _given_up(order, "moved", why, at)
+        case Withheld():
+            return _withheld(order, seen.reason, at)
+        case Ready() if live.frozen is not None:  # since it was looked at
+            return _withheld(order, live.frozen, at)
         case Ready():
             return (HandedOver(at, seen.ref, seen.nonce, seen.units, seen.block),)
         case KitSent():
@@ -267,6 +282,10 @@ def _included(
     gas = booked(order.gas + seen.gas)
     trade = traded(order.intended, mined, gas, live, config, decimals)
     return (confirmed, mined, executed_live(trade, order.intended, mined, gas, config), trade)
+
+
+def _withheld(order: OpenOrder, reason: str, at: datetime) -> tuple[Row, ...]:
+    return _given_up(order, "frozen", f"no swap of it is signed, and all is frozen: {reason}", at)
 
 
 def _usurped(order: OpenOrder, seen: Usurped, live: Live, at: datetime) -> tuple[Row, ...]:

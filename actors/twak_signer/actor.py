@@ -87,7 +87,7 @@ class TwakSigner(Actor):
                 return self._ask_kit(message.order, message.anchor)
             case LookAfter():
                 assert armed is not None
-                return await _in_time(lambda: armed.pursuit.look(message.order, message.anchor))
+                return await _in_time(lambda: armed.pursuit.look(message.order, message.anchor, message.frozen))
             case Observe():
                 assert armed is not None
                 return await _in_time(lambda: _observed(armed, message.pairs))
@@ -187,7 +187,7 @@ async def _tick(armed: Armed, pair: str, head: Block) -> Tick:
 
 async def _inspected(armed: Armed, pairs: tuple[str, ...], anchor: Anchor) -> Inspection:
     chain, settings = armed.chain, armed.settings
-    guard = await armed.pursuit.status()
+    guard, waiting = await armed.pursuit.status(), await armed.pursuit.waiting()
     return Inspection(
         guard,
         await chain.gas_price(),
@@ -196,6 +196,7 @@ async def _inspected(armed: Armed, pairs: tuple[str, ...], anchor: Anchor) -> In
         await armed.pursuit.holdings([base_of(pair) for pair in pairs]),
         {pair: await _round_trip(armed, pair) for pair in pairs},
         anchor,
+        waiting,
     )
 
 

@@ -31,7 +31,8 @@ PROMISES: Final = {
 class Inspection:
     """What was seen. `round_trips` is, by pair, the fraction that buying and selling again would cost now, None where
     the router gives no quote. `router_fits` says that it trades at the factory and wraps the coin that it should,
-    `gas_is_priced` that it has a price for that coin; `anchor` is the log's own."""
+    `gas_is_priced` that it has a price for that coin; `anchor` is the log's own, `waiting` how many of the wallet's
+    transactions are in no block yet."""
 
     guard: GuardStatus
     gas_price: int
@@ -40,6 +41,7 @@ class Inspection:
     units: dict[str, Units]
     round_trips: dict[str, Decimal | None]
     anchor: Anchor
+    waiting: int = 0
 
 
 @frozen
@@ -125,6 +127,11 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
         PreflightCheck(
             "holdings", not lacking, f"the wallet holds less {', '.join(lacking)} than the live book" if lacking else
             "the wallet holds what the live book says",
+        ),
+        PreflightCheck(
+            "pending", not seen.waiting,
+            f"{seen.waiting} of the wallet's transactions wait to be mined: what it will hold is not known yet"
+            if seen.waiting else "nothing of the wallet's waits to be mined",
         ),
     )  # fmt: skip
 

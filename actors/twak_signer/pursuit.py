@@ -30,6 +30,7 @@ from actors.executor.order_life import (
     Signature,
     Unexplained,
     Usurped,
+    Withheld,
 )
 from actors.twak_signer.doubt import DOUBT_SECONDS, OVER_SECONDS, Traces, concluded
 from actors.twak_signer.guard import ANSWER_SECONDS, Guard
@@ -106,13 +107,14 @@ class Pursuit:
     _unheard: dict[str, float] = field(factory=dict)  # when the guard was last asked of an order, and not heard
     _trails: dict[str, _Trail] = field(factory=dict)  # of orders that a kit has
 
-    async def look(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
-        """One step for this order, and what came of it; None where there is nothing new."""
+    async def look(self, order: OpenOrder, anchor: Anchor, frozen: str | None = None) -> Sighting | Outage | None:
+        """One step for this order, and what came of it; None where there is nothing new. `frozen` says why nothing is
+        begun."""
         self._began = trio.current_time() if self._began is None else self._began
         try:
             match order.state:
                 case "intended" | "approved":
-                    return await self._begin(order, anchor)
+                    return await self._begin(order, anchor, frozen)
                 case "approving" | "swapping":
                     return await self._follow(order, anchor)
                 case "handed":
@@ -136,12 +138,14 @@ class Pursuit:
 
     # --- nothing of the next leg is signed, as far as the log knows
 
-    async def _begin(self, order: OpenOrder, anchor: Anchor) -> Sighting | Outage | None:
+    async def _begin(self, order: OpenOrder, anchor: Anchor, frozen: str | None) -> Sighting | Outage | None:
         status, quiet = await self._known(), self._quiet(order)
         legs: tuple[Leg, ...] = ("swap",) if order.state == "approved" else ("swap", "approval")
         for leg in legs:
             if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
                 return found
+        if frozen is not None:
+            return Withheld(order.ref, frozen) if quiet else None
         head, wallet = await self.chain.head(), status.address
         if (now := _seconds(head)) >= order.intended.deadline:
             return Lapsed(order.ref, now) if quiet else None
@@ -416,6 +420,11 @@ class Pursuit:
         return await self.chain.balance(wallet, address_of(self.settings, token))
 
     # --- the wallet, for whoever promotes
+
+    async def waiting(self) -> int:
+        """How many of its transactions are in no block yet. Raises Unanswered, Unavailable."""
+        used, waiting = await self._nonces((await self._known()).address)
+        return max(0, waiting - used)
 
     async def holdings(self, tokens: Iterable[str]) -> dict[str, Units]:
         """What the wallet holds of USDT, of the chain's coin and of `tokens`, now. Raises Unanswered, Unavailable."""

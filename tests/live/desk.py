@@ -145,7 +145,7 @@ class Desk:
         """One look, as the TwakSigner has it done."""
         anchor = Anchor("log", len(self.rows), "0" * 64)
         with trio.move_on_after(LOOK_SECONDS):
-            return await self.pursuit.look(self.order, anchor)
+            return await self.pursuit.look(self.order, anchor, self.live.frozen)
         return Outage("chain", "no answer in time")
 
     async def step(self) -> tuple[Row, ...]:

@@ -20,6 +20,7 @@ from actors.executor.order_life import (
     Signature,
     Unexplained,
     Usurped,
+    Withheld,
 )
 from actors.executor.swaps import intend
 from protocol.events import (
@@ -146,6 +147,7 @@ def sightings(ref: str, received: int) -> dict[str, Sighting]:
         "its nonce is usurped": Usurped(ref, 1, Units(E18 - 7)),
         "it lapsed": Lapsed(ref, 1_800_000_000),
         "the price moved": Moved(ref, 7),
+        "all is frozen": Withheld(ref, "somebody else signs with the key"),
         "a kit can have it": Ready(ref, 0, {"USDT": Units(5), "ETH": Units(0), NATIVE: Units(E18)}, 90),
         "the kit has sent it": KitSent(ref, 3, "0xkit"),
         "the kit has not": KitDidNot(ref, "it found no route"),

@@ -75,6 +75,7 @@ TABLE: Final[dict[str, dict[str, list[str]]]] = {
         "it is denied": DENIED,
         "it lapsed": GIVEN_UP,
         "the price moved": GIVEN_UP,
+        "all is frozen": GIVEN_UP,
         "a kit can have it": ["handed_over"],
     },
     "approving": {
@@ -90,6 +91,7 @@ TABLE: Final[dict[str, dict[str, list[str]]]] = {
         "it is denied": DENIED,
         "it lapsed": GIVEN_UP,
         "the price moved": GIVEN_UP,
+        "all is frozen": GIVEN_UP,
     },
     "swapping": {
         "the swap is signed": SIGNED,
@@ -196,6 +198,16 @@ def test_a_usurped_nonce_freezes_until_a_person_demotes_or_promotes() -> None:
     assert "nonce 1" in live.frozen
     assert folded(Flattening(AT, "a person demoted the agent"), live=live).frozen is None
     assert folded(*OPENED, live=live).frozen is None
+
+
+def test_what_was_frozen_since_it_was_looked_at_is_handed_to_no_kit() -> None:
+    live, ref = in_state("intended")
+    live = folded(Frozen(AT, "a person must look"), live=live)
+    entry, end = seen(live, sightings(ref, RECEIVED)["a kit can have it"])
+    assert isinstance(entry, JournalEntry)
+    assert "a person must look" in entry.text
+    assert isinstance(end, GivenUp)
+    assert end.code == "frozen"
 
 
 @pytest.mark.parametrize("name", ["the kit has only approved", "nobody can say", "its nonce is usurped"])

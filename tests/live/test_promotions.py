@@ -316,6 +316,7 @@ def _guard(**other: Any) -> Inspection:
         (changed(SEEN, units={"USDT": Units(E18), NATIVE: Units(10**9)}), "gas"),
         (changed(SEEN, round_trips={"CAKE/USDT": None, "ETH/USDT": Decimal("0.006")}), "quote CAKE/USDT"),
         (changed(SEEN, round_trips=dict.fromkeys(CONFIG.watchlist, Decimal("0.06"))), "quote ETH/USDT"),
+        (changed(SEEN, waiting=1), "pending"),
     ],
 )
 def test_each_condition_of_a_promotion_fails_by_itself(seen: Inspection, name: str) -> None:

@@ -520,7 +520,65 @@ async def test_after_a_kill_an_order_of_which_nothing_is_signed_is_given_up(auto
     assert Recall(ref) in desk.guard.heard
 
 
+async def test_what_is_not_signed_when_all_is_frozen_is_given_up_and_never_is(autojump_clock: trio.abc.Clock) -> None:
+    """Also where its approval is there already: the swap is what counts."""
+    desk = Desk.at()
+    first = desk.intend()
+    while desk.order.state != "approved":
+        await desk.step()
+        desk.chain.mine()
+    second = desk.intend(pair="CAKE/USDT")
+    desk.take(Frozen(chains.GENESIS, "somebody else signs with the key"))
+    await trio.sleep(2 * QUIET_SECONDS)
+    await desk.until_ended()
+    assert [(row.order_ref, row.code) for row in desk.rows if isinstance(row, GivenUp)] == [
+        (first, "frozen"), (second, "frozen"),
+    ]  # fmt: skip
+    assert [intent for intent, granted in desk.guard.granted.items() if granted] == [f"{first}.approval"]
+    desk.agrees()
+
+
+async def test_what_was_signed_and_not_heard_of_is_followed_though_all_is_frozen(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    desk.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    desk.intend()
+    seen = await signature(desk)
+    desk.restart()
+    desk.take(Frozen(chains.GENESIS, "a person must look"))
+    await desk.until_ended()
+    assert desk.last(Trade).tx_hash == seen.hash
+    desk.agrees()
+
+
+async def test_nothing_is_given_up_as_frozen_while_the_guard_may_be_about_to_sign_it(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    desk = Desk.at()
+    desk.intend()
+    desk.guard.mood = Mood(slow=1.0)
+    assert isinstance(await desk.look(), Outage)
+    desk.take(Frozen(chains.GENESIS, "a person must look"))
+    assert await desk.look() is None
+    await trio.sleep(2 * QUIET_SECONDS)
+    assert isinstance(await desk.look(), Signature)
+
+
 # --- the kit
+
+
+async def test_no_kit_is_asked_once_all_is_frozen(autojump_clock: trio.abc.Clock) -> None:
+    desk = Desk.at()
+    desk.guard.way = "twak"
+    desk.intend()
+    desk.take(Frozen(chains.GENESIS, "nobody can say what the kit did"))
+    assert await desk.look() is None  # somebody before us may have asked
+    await trio.sleep(2 * QUIET_SECONDS)
+    await desk.until_ended()
+    assert desk.last(GivenUp).code == "frozen"
+    assert not desk.guard.attempts
+    assert not [row for row in desk.rows if isinstance(row, HandedOver)]
 
 
 async def test_a_kit_that_tells_what_it_sent_is_followed_by_that_hash(autojump_clock: trio.abc.Clock) -> None:
