@@ -8,7 +8,7 @@ from typing import Any, Final
 import pytest
 from attrs import define, evolve, field
 
-from protocol.signing import Signed, Transaction
+from protocol.signing import Anchor, Signed, SignTransaction, Transaction
 from tests.simulation.live.plan import draw
 from tests.simulation.live.world import LiveWorld
 from tests.world import chain as chains
@@ -192,6 +192,63 @@ def test_an_order_that_ends_otherwise_when_its_nonce_is_usurped_is_seen(story: S
 def test_an_order_that_nobody_has_usurped_is_seen(story: Story) -> None:
     story.tell("given_up", order_ref=REF, code="usurped")
     assert "32" in story.found
+
+
+def hand_over(story: Story, *, waits: bool) -> None:
+    """A kit has the swap of an order, and its nonce is usurped while it waits in the pool, or long after it did."""
+    story.tell("handed_over", order_ref=REF)
+    one = story.sign("the kit's own", swap_data(), 1)
+    story.world.guard.granted.clear()
+    story.world.guard.kits[REF] = one.hash
+    story.submit(one, "swap", 1)
+    if waits:
+        story.world.chain.waiting[one.hash] = chains.read(bytes.fromhex(one.raw[2:]))
+    story.world.usurp()
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_what_a_kit_sent_is_usurped_if_it_waited_and_may_count_as_not_sent_if_no_pool_knew_it(waits: bool) -> None:
+    story = Story()
+    story.world.chain.took = lambda tx: None
+    story.promote()
+    story.intend()
+    story.world.chain.usurp(gas_price=0, value=0)  # a nonce of another day
+    story.world.truth.foreign[story.world.chain.mined()[0][0].hash] = 0
+    hand_over(story, waits=waits)
+    story.tell("given_up", order_ref=REF, code="not_sent")
+    assert story.found == ({"32"} if waits else set())
+
+
+@pytest.mark.parametrize(("code", "seen"), [("unexplained", set()), ("not_sent", {"28", "29"})])
+def test_of_what_nobody_could_explain_the_log_need_not_know_the_end(code: str, seen: set[str]) -> None:
+    """The book that a person opens then has none of its tokens, and whatever it had been paid with is gone."""
+    story = Story()
+    story.world.chain.took = lambda tx: None
+    story.world.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    story.promote()
+    story.intend()
+    story.tell("handed_over", order_ref=REF)
+    one = story.sign("the kit's own", swap_data(), 0)
+    story.world.guard.granted.clear()
+    story.world.guard.kits[REF] = one.hash
+    story.submit(one, "swap", 0)
+    story.tell("given_up", order_ref=REF, code=code, coins=None)
+    story.mine(one)
+    left = UNIT - story.world.chain.mined()[0][1].gas_used * 10**9
+    story.tell("live_opened", units={"USDT": str(900 * UNIT), "gas": str(left), "ETH": "0"})
+    assert story.found == seen
+
+
+@pytest.mark.parametrize(("reason", "seen"), [("a person must look", True), ("the signer was revoked at 5", False)])
+def test_nothing_is_signed_once_all_is_frozen(reason: str, seen: bool) -> None:
+    """After a kill it is the guard that says no."""
+    story = Story()
+    story.promote()
+    story.intend()
+    story.tell("frozen", reason=reason)
+    tx = Transaction(56, 0, chains.ROUTER, 0, "0x" + swap_data(), 400_000, 10**9)
+    story.world.truth.asking(SignTransaction(REF, tx, Anchor("log", 1, "0" * 64)))
+    assert ("32" in {violation.statement for violation in story.world.violations}) is seen
 
 
 @pytest.mark.parametrize("bound", [{"least": 10**30}, {"deadline": 1}])

@@ -31,9 +31,7 @@ class LiveMischief(Mischief):
             self._doom(80)
         match kind:
             case "nonce usurped":
-                with trio.move_on_after(4 * STORM_SECONDS):  # for one of ours, whose nonce it is
-                    while not chain.waiting and not self.world.calm:
-                        await trio.sleep(0.5)
+                await self._lie_in_wait()  # whose nonce it is
                 if not self.world.calm:
                     self.world.usurp()
                 return
@@ -49,11 +47,21 @@ class LiveMischief(Mischief):
                 guard.kit_does = random.choice(("sends and is lost", "sends and is lost", "sends nothing", "is lost"))
                 guard.kit_seconds = random.choice((0.0, 5.0, 60.0))
             case _ if kind in STORMS:
+                if kind == "overtaken":
+                    await self._lie_in_wait()  # which is to be replaced
+                if self.world.calm:
+                    return
                 chain.weather = STORMS[kind]
             case _:
                 guard.mood = MOODS[kind]
         await trio.sleep(lasts)
         self.world.lull()
+
+    async def _lie_in_wait(self) -> None:
+        """For a while: until one of our transactions waits for its block."""
+        with trio.move_on_after(4 * STORM_SECONDS):
+            while not self.world.chain.waiting and not self.world.calm:
+                await trio.sleep(0.5)
 
 
 def _refused(question: SignTransaction) -> Refused:

@@ -29,6 +29,7 @@ ADDRESSES: Final = {"USDT": chains.USDT, "ETH": chains.ETH, "CAKE": chains.CAKE}
 REPLACEMENT: Final = Fraction(11, 10)  # of the gas price, at least
 TRANSFER: Final = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"  # the topic of a token's event
 UNEXPLAINED: Final = "unexplained"  # the end of an order of which nobody can say what a kit did
+KILLED: Final = "the signer was revoked"  # how a freeze begins that a kill has brought
 APPROVAL: Final = ".approval"  # what the guard's name of an order's approval ends with
 
 
@@ -53,12 +54,14 @@ class Order:
 
 
 class Truth:
-    """Reads the log as it grows. `foreign` are transactions of the wallet that are none of ours: hash and nonce."""
+    """Reads the log as it grows. `foreign` are transactions of the wallet that are none of ours: hash and nonce;
+    `displaced` the hashes of those that waited in the pool, and lost their nonce to one."""
 
     def __init__(self, world: LiveWorld) -> None:
         self.world = world
         self.orders: dict[str, Order] = {}
         self.foreign: dict[str, int] = {}
+        self.displaced: set[str] = set()
         self.promotions = 0
         self.flattening = False
         self._open: dict[str, Order] = {}
@@ -70,6 +73,7 @@ class Truth:
         self._kills: set[str] = set()
         self._status = "PAPER"
         self._locked = False
+        self._frozen = ""  # why nothing is begun, but for a kill: the guard itself holds to that
         self._lost_sight = False  # a person must look at the wallet
         self._day = 0
 
@@ -131,10 +135,13 @@ class Truth:
             case "live_opened":
                 self._units = {token: int(units) for token, units in body["units"].items()}
                 self.flattening = self._lost_sight = False
+                self._frozen = ""
             case "flattening":
                 self.flattening = bool(self._open or self._held)
+                self._frozen = ""
             case "frozen":
                 self.flattening = False
+                self._frozen = "" if body["reason"].startswith(KILLED) else body["reason"]
             case "promotion":
                 self.promotions += body["tx_hash"] is None
             case "status_change":
@@ -225,6 +232,8 @@ class Truth:
         self.world.audit()
         ref, complain = question.intent.removesuffix(APPROVAL), self.world.complain
         order = self._open.get(ref)
+        if self._frozen and isinstance(question, SignTransaction) and not (order and order.under_way):
+            complain("32", f"{question.intent} is to be signed, and all is frozen: {self._frozen}")
         if order is None or order.row > self.world.row_on_disk():
             complain("30", f"{question.intent} is to be signed, and the log on the disk does not know it")
         elif isinstance(question, SwapByTwak):
@@ -270,6 +279,8 @@ class Truth:
         complain, found = self.world.complain, Counter[tuple[str, str]]()
         for tx, receipt in mined:
             ref = self._refs.get(tx.hash)
+            if tx.hash in self._beyond:
+                continue
             if ref is None:
                 complain("26", f"{tx.hash} is on the chain, and the log does not know it")
                 continue
@@ -288,18 +299,28 @@ class Truth:
             complain("31", f"the log takes {hash} for mined, and it is on no chain")
 
     def _check_swap(self, intended: Plain, receipt: Receipt) -> None:
-        token, wallet = ADDRESSES[intended["to_token"]], self.world.guard.wallet
-        brought = sum(
-            int.from_bytes(log.data)
-            for log in receipt.logs
-            if (log.address, log.topics[0], log.topics[-1][-40:]) == (token, TRANSFER, wallet[-40:])
-        )
+        brought = self._brought(intended, receipt)
         ref, least = intended["order"]["ref"], int(intended["min_received"])
         if brought < least:
             self.world.complain("33", f"{ref} brought {brought}, the bound was {least}")
         at = self.world.chain.blocks[receipt.block].block.at.timestamp()
         if self.world.plan.way == "local" and at > intended["deadline"]:
             self.world.complain("33", f"{ref} was swapped at {at:.0f}, its deadline was {intended['deadline']}")
+
+    def _brought(self, intended: Plain, receipt: Receipt) -> int:
+        token, wallet = ADDRESSES[intended["to_token"]], self.world.guard.wallet
+        return sum(
+            int.from_bytes(log.data)
+            for log in receipt.logs
+            if (log.address, log.topics[0], log.topics[-1][-40:]) == (token, TRANSFER, wallet[-40:])
+        )
+
+    @property
+    def _beyond(self) -> dict[str, Plain]:
+        """A kit's swaps that nobody could know the end of, by hash: the log says so of their orders, and a person has
+        taken over. They may be mined at any time, or never."""
+        kits = self.world.guard.kits
+        return {kits[ref]: order.body for ref, order in self.orders.items() if order.end == UNEXPLAINED and ref in kits}
 
     def _check_signed(self) -> None:
         """One nonce for an intent, one intent for a nonce; and of several signatures each pays 10 % more."""
@@ -331,7 +352,9 @@ class Truth:
         """Somebody else has our key: what he takes a nonce of ends as usurped, and nothing else does."""
         taken = {self.foreign[tx.hash] for tx, _ in self.world.chain.mined() if tx.hash in self.foreign}
         for ref, order in self.orders.items():
-            lost = {one["nonce"] for one in order.signed} & taken
+            # What a kit sent and no pool knew any more was not displaced: it may count as not sent, its nonce as free.
+            own = [one for one in order.signed if not order.handed or one["hash"] in self.displaced]
+            lost = {one["nonce"] for one in own} & taken
             if order.end != "usurped" and lost:
                 self.world.complain("32", f"nonce {lost} of {ref} was usurped, its end is {order.end!r}")
             elif order.end == "usurped" and not lost and not order.handed:
@@ -347,6 +370,10 @@ class Truth:
             return
         has = {token: accounts.tokens[address].get(wallet, 0) for token, address in ADDRESSES.items()}
         has["gas"] = accounts.coins[wallet]
+        beyond = self._beyond
+        for tx, receipt in self.world.chain.mined():  # tokens that the live book was never opened with
+            if tx.hash in beyond and (token := beyond[tx.hash]["to_token"]) != "USDT":
+                has[token] -= self._brought(beyond[tx.hash], receipt)
         if wrong := {token: (held, self._units.get(token, 0)) for token, held in has.items()
                      if held != self._units.get(token, 0)}:  # fmt: skip
             self.world.complain("29", f"the wallet has, and the log says it has: {wrong}")

@@ -105,8 +105,10 @@ class LiveWorld(World):
 
     def usurp(self) -> None:
         """Somebody else has the key. What he does costs nothing, so that the wallet can be held against the log."""
+        waiting = set(self.chain.waiting)
         hash = self.chain.usurp(gas_price=0, value=0)
         self.truth.foreign[hash] = self.chain.accounts.nonces[self.guard.wallet] - 1
+        self.truth.displaced |= waiting - set(self.chain.waiting)
 
     # --- what comes of it
 
