@@ -146,6 +146,14 @@ BUGS: Final[tuple[Bug, ...]] = (
         "A kill takes the agent out of LIVE anyway. Seen when the nonce was usurped, and the strategy wishes to buy.",
     ),
     _bug(
+        "what-is-intended-goes-on-when-all-is-frozen",
+        "32",
+        PURSUIT,
+        "        if frozen is not None:\n            return Withheld(order.ref, frozen) if quiet else None\n",
+        "",
+        "It was so: nothing new was intended. Seen when the nonce of the order before it was usurped.",
+    ),
+    _bug(
         "opened-at-the-marks-of-the-preflight",
         "34",
         "actors/strategist/actor.py",

@@ -79,6 +79,8 @@ def draw(seed: int) -> LivePlan:
         faults |= {"kit fails"}
     if Random(f"usurped {seed}").random() < 0.2:
         faults |= {"nonce usurped"}
+    if way == "local" and Random(f"overtaken {seed}").random() < 0.25:
+        faults |= {"overtaken"}
     rough = random.random() < 0.3
     changed = {
         "rounds": random.choice((15, 22, 32)),
