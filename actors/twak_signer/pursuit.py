@@ -144,7 +144,7 @@ class Pursuit:
         for leg in legs:
             if (found := await self._recalled(order, leg)) is not None:  # its answer was lost, or we were
                 return found
-        if frozen is not None:
+        if frozen is not None and not (await self.status()).killed:  # a guard that is revoked says no by itself
             return Withheld(order.ref, frozen) if quiet else None
         head, wallet = await self.chain.head(), status.address
         if (now := _seconds(head)) >= order.intended.deadline:

@@ -552,6 +552,23 @@ async def test_what_was_signed_and_not_heard_of_is_followed_though_all_is_frozen
     desk.agrees()
 
 
+@pytest.mark.parametrize(("restored", "code"), [(False, "kill_switch"), (True, "frozen")])
+async def test_a_killed_guard_says_no_itself_and_one_that_was_restored_is_not_asked(
+    restored: bool, code: str, autojump_clock: trio.abc.Clock
+) -> None:
+    desk = Desk.at()
+    desk.intend()
+    desk.guard.kill()
+    desk.take(Frozen(chains.GENESIS, "the signer was revoked"))
+    if restored:
+        desk.guard.restore()
+        assert await desk.look() is None
+        await trio.sleep(2 * QUIET_SECONDS)
+    await desk.step()
+    assert desk.last(GivenUp).code == code
+    assert not any(desk.guard.granted.values())
+
+
 async def test_nothing_is_given_up_as_frozen_while_the_guard_may_be_about_to_sign_it(
     autojump_clock: trio.abc.Clock,
 ) -> None:

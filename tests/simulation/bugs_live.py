@@ -149,8 +149,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         "what-is-intended-goes-on-when-all-is-frozen",
         "32",
         PURSUIT,
-        "        if frozen is not None:\n            return Withheld(order.ref, frozen) if quiet else None\n",
-        "",
+        "        if frozen is not None and not (await self.status()).killed:",
+        "        if False:",
         "It was so: nothing new was intended. Seen when the nonce of the order before it was usurped.",
     ),
     _bug(
