@@ -236,6 +236,7 @@ class Pursuit:
         head = await self.chain.head()
         if (receipt := await self._receipt(order)) is not None:
             self._waits.pop(f"used {latest.hash}", None)
+            self._waits.pop(f"nothing {order.ref}", None)
             return await self._included(order, latest.leg, receipt, head, status.address)
         used = await self.chain.transaction_count(status.address, pending=False) > latest.nonce
         if used:
@@ -347,7 +348,18 @@ class Pursuit:
         if (found := await self._swaps(order, handed, head, wallet)) is None:
             return None
         traces = Traces(late, used, waiting, *found, await self._units(order, wallet))
-        return concluded(order.ref, intended, handed, traces)
+        return self._lasting(order, head, concluded(order.ref, intended, handed, traces))
+
+    def _lasting(
+        self, order: OpenOrder, head: Block, found: KitSent | KitDidNot | Unexplained | None
+    ) -> KitSent | KitDidNot | Unexplained | None:
+        """That there is nothing must be seen for as many blocks as a receipt is waited for: endpoints may be behind,
+        and what is mined between two questions of one look has left the pool, and is in no block yet."""
+        if not isinstance(found, KitDidNot | Unexplained):
+            self._waits.pop(f"nothing {order.ref}", None)
+            return found
+        since = self._waits.setdefault(f"nothing {order.ref}", _Wait(trio.current_time(), head.number))
+        return found if head.number - since.block > self.settings.confirmations else None
 
     async def _swaps(
         self, order: OpenOrder, handed: HandedOver, head: Block, wallet: str
@@ -388,10 +400,12 @@ class Pursuit:
             return None
         units = await self._units(order, wallet)
         used, waiting = await self._nonces(wallet)
+        if used > latest.nonce:
+            return None  # since it was asked for its receipt
         if used == waiting == latest.nonce and await self.chain.transaction(latest.hash) is None:
             reason = f"{latest.hash} is in no block and in no pool {late} s after its deadline"
-            return KitDidNot(order.ref, reason, units[NATIVE])
-        return None if late <= DOUBT_SECONDS else Unexplained(order.ref, used, 0, units)
+            return self._lasting(order, head, KitDidNot(order.ref, reason, units[NATIVE]))
+        return self._lasting(order, head, None if late <= DOUBT_SECONDS else Unexplained(order.ref, used, 0, units))
 
     async def _gas_of_approvals(
         self, handed: HandedOver, nonce: int, wei: int, receipt: Receipt, block: Block, wallet: str

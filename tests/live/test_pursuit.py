@@ -649,7 +649,7 @@ async def test_of_a_kit_that_nobody_heard_of_again_only_a_nonce_that_stays_unuse
         assert await desk.look() is None
         desk.chain.mine(seconds=desk.config.live.deadline_seconds / 5)
     desk.chain.mine(seconds=601)
-    seen = await desk.look()
+    seen = await lasting(desk)
     assert isinstance(seen, KitDidNot)
     assert desk.guard.attempts.keys() == {seen.ref}
 
@@ -667,6 +667,15 @@ async def long_after(desk: Desk, seconds: float = OVER_SECONDS) -> None:
     desk.chain.mine(seconds=desk.config.live.deadline_seconds + seconds + 1)
     desk.chain.mine(CONFIRMATIONS + 1)
     await trio.sleep(seconds + 1)
+
+
+async def lasting(desk: Desk) -> Any:
+    """What is concluded of a chain on which there is nothing, once that has lasted as long as a receipt must."""
+    assert await desk.look() is None
+    desk.chain.mine(CONFIRMATIONS)
+    assert await desk.look() is None
+    desk.chain.mine()
+    return await desk.look()
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -732,7 +741,7 @@ async def test_a_kit_that_has_only_approved_or_reverted_has_swapped_nothing_and_
     desk.chain.mine()
     assert await desk.look() is None, "it may be at work still"
     await long_after(desk)
-    seen = await desk.look()
+    seen = await lasting(desk)
     assert isinstance(seen, KitDidNot)
     desk.learn(seen)
     assert desk.last(GivenUp).code == "not_sent"
@@ -750,7 +759,7 @@ async def test_what_nobody_can_explain_freezes_and_calls_a_person(
     await long_after(desk)
     assert await desk.look() is None
     await long_after(desk, DOUBT_SECONDS)
-    seen = await desk.look()
+    seen = await lasting(desk)
     assert isinstance(seen, Unexplained)
     desk.learn(seen)
     assert desk.last(GivenUp).code == "unexplained"
@@ -769,7 +778,28 @@ async def test_a_swap_of_a_kit_s_that_waits_for_ever_calls_a_person(autojump_clo
         await long_after(desk)
         assert await desk.look() is None
         await long_after(desk, DOUBT_SECONDS)
-        assert isinstance(await desk.look(), Unexplained)
+        assert isinstance(await lasting(desk), Unexplained)
+
+
+@pytest.mark.parametrize("seconds", [OVER_SECONDS, DOUBT_SECONDS])
+@pytest.mark.parametrize("kit_does", ["sends", "sends and is lost"])
+async def test_a_kit_s_swap_that_is_mined_long_after_is_found_though_endpoints_are_behind(
+    kit_does: KitDoes, seconds: float, autojump_clock: trio.abc.Clock
+) -> None:
+    """It has left the pool then, and is in no block that they have."""
+    desk = Desk.at()
+    await handed(desk, kit_does)
+    desk.chain.holding = True
+    await desk.step()
+    await long_after(desk, seconds)
+    desk.chain.holding, desk.chain.weather = False, Weather(stale=1.0)
+    desk.chain.mine()
+    for _ in range(20):
+        assert await desk.look() is None
+    desk.chain.weather = CALM
+    await desk.until_ended()
+    assert desk.last(Trade).tx_hash == desk.chain.mined()[0][0].hash
+    desk.agrees()
 
 
 async def test_a_swap_of_a_kit_s_that_all_pools_have_forgotten_counts_as_not_sent(
@@ -783,7 +813,7 @@ async def test_a_swap_of_a_kit_s_that_all_pools_have_forgotten_counts_as_not_sen
     desk.chain.mine()
     assert await desk.look() is None
     await long_after(desk)
-    seen = await desk.look()
+    seen = await lasting(desk)
     assert isinstance(seen, KitDidNot)
     desk.learn(seen)
     assert desk.last(GivenUp).code == "not_sent"

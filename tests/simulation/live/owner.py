@@ -49,10 +49,21 @@ class Owner:
                 await self._ask("POST", f"{AGENT}/demote", {"reason": "by whim"})
             case "DEMOTED" if chance < 0.6:
                 await self._reapprove(foreign=chance < 0.05)
-            case "PAPER" if self.world.truth.holds and agent["live"]["flattening"] is None and chance < 0.5:
+            case "PAPER" if self._strands(agent) and chance < 0.5:
                 await self._ask("POST", f"{AGENT}/demote", {"reason": "what is stranded shall be sold"})
             case "PAPER" | "ELIGIBLE" | "DEMOTED":
                 await self._promote(agent["status"])
+
+    def _strands(self, agent: dict[str, Any]) -> bool:
+        """Is something held that is not being sold, and can be?"""
+        truth = self.world.truth
+        return truth.holds and agent["live"]["flattening"] is None and not truth.short
+
+    def _pay_in(self) -> None:
+        """Nobody could say what a kit did, and he has compared the wallet with the book."""
+        tokens = self.world.chain.accounts.tokens
+        for address, missing in self.world.truth.short.items():
+            tokens[address][self.world.guard.wallet] = tokens[address].get(self.world.guard.wallet, 0) + missing
 
     async def _promote(self, status: str) -> None:
         force = not (self.world.plan.patient and status == "PAPER" and self.random.random() < 0.9)
@@ -90,6 +101,7 @@ class Owner:
             await trio.sleep(2.0)
             if self.world.guard.killed:
                 self.world.guard.restore()
+            self._pay_in()
             if (agent := await self._ask("GET", AGENT)) is None:
                 continue
             live, held = agent["live"], self.world.truth.holds

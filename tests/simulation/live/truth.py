@@ -85,6 +85,16 @@ class Truth:
         return bool(self._held)
 
     @property
+    def short(self) -> dict[str, int]:
+        """What the wallet has less than the log says, by token, since nobody could say what a kit did. Its USDT a
+        promotion counts anew."""
+        if not self._lost_sight:
+            return {}
+        tokens, wallet = self.world.chain.accounts.tokens, self.world.guard.wallet
+        left = {ADDRESSES[token]: units for token, units in self._units.items() if token not in ("USDT", "gas")}
+        return {it: units - held for it, units in left.items() if (held := tokens[it].get(wallet, 0)) < units}
+
+    @property
     def is_quiet(self) -> bool:
         """Is nothing open, nothing to be sold, and every kill told of that can be?"""
         return not self._open and not self.flattening and self._knows_of_the_kill
