@@ -239,6 +239,22 @@ def test_of_what_nobody_could_explain_the_log_need_not_know_the_end(code: str, s
     assert story.found == seen
 
 
+@pytest.mark.parametrize(("least", "seen"), [(1, {"26", "28"}), (10**30, set())])
+def test_a_swap_that_no_kit_named_was_none_if_it_reverted(least: int, seen: set[str]) -> None:
+    story = Story()
+    story.world.chain.took = lambda tx: None
+    story.world.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    story.promote()
+    story.intend()
+    story.tell("handed_over", order_ref=REF)
+    one = story.sign("the kit's own", swap_data(least), 0)
+    story.world.guard.granted.clear()
+    story.world.guard.kits[REF] = one.hash
+    story.mine(one)
+    story.tell("given_up", order_ref=REF, code="not_sent", coins=str(story.world.chain.accounts.coins[chains.WALLET]))
+    assert story.found - {"29"} == seen
+
+
 @pytest.mark.parametrize(("reason", "seen"), [("a person must look", True), ("the signer was revoked at 5", False)])
 def test_nothing_is_signed_once_all_is_frozen(reason: str, seen: bool) -> None:
     """After a kill it is the guard that says no."""

@@ -279,7 +279,8 @@ class Truth:
         mined = [pair for pair in self.world.chain.mined() if pair[0].hash not in self.foreign]
         self._check_mined(mined)
         self._check_signed()
-        self._check_abandoned({tx.hash for tx, _ in mined})
+        unnamed = self._unnamed
+        self._check_abandoned({tx.hash for tx, receipt in mined if receipt.succeeded or tx.hash not in unnamed})
         self._check_foreign()
         self._check_kills()
         self._check_wallet()
@@ -289,7 +290,7 @@ class Truth:
         complain, found = self.world.complain, Counter[tuple[str, str]]()
         for tx, receipt in mined:
             ref = self._refs.get(tx.hash)
-            if tx.hash in self._beyond:
+            if tx.hash in self._beyond or (tx.hash in self._unnamed and not receipt.succeeded):
                 continue
             if ref is None:
                 complain("26", f"{tx.hash} is on the chain, and the log does not know it")
@@ -331,6 +332,12 @@ class Truth:
         taken over. They may be mined at any time, or never."""
         kits = self.world.guard.kits
         return {kits[ref]: order.body for ref, order in self.orders.items() if order.end == UNEXPLAINED and ref in kits}
+
+    @property
+    def _unnamed(self) -> set[str]:
+        """What a kit sent and nobody named. Where it reverted, nothing was swapped, and its gas is counted."""
+        kits, orders = self.world.guard.kits, self.orders
+        return {kits[ref] for ref, one in orders.items() if ref in kits and one.end == "not_sent" and not one.signed}
 
     def _check_signed(self) -> None:
         """One nonce for an intent, one intent for a nonce; and of several signatures each pays 10 % more."""
