@@ -13,7 +13,7 @@ import pytest
 
 from protocol.signing import NotSent, Sent, Unknown, Verdict
 from tests.evm.market import Market
-from tests.guard.houses import WALLET
+from tests.guard.houses import WALLET, command
 from tests.guard.test_twak import alive
 from tests.hostile.oracle import decree_allowance
 from tests.live.kit import KitStage
@@ -306,9 +306,12 @@ def test_what_the_book_holds_and_the_wallet_has_not_is_written_off_by_a_person(s
 
     asked = {"reason": "the kit has sold it"}
     assert stage.post("demote", asked | {"confirm": "go live"}).status_code == 422
-    done = stage.post("demote", asked | {"confirm": "write off"})
-    assert done.status_code == 200, done.text
-    assert done.json() == {"status": "DEMOTED", "flattening": False}
+    line = ("demote", "--reason", asked["reason"], "--write-off", "--url", stage.daemon.listening(), "--confirm")
+    assert command(*line, "yes", cwd=stage.folder, password=None).returncode != 0
+    done = command(*line, "write off", cwd=stage.folder, password=None)
+    assert done.returncode == 0, done.stderr
+    assert "NO  holdings" in done.stdout
+    assert "The agent is DEMOTED.\n" in done.stdout
     (row,) = stage.facts("written_off")
     assert (row["pair"], row["left"], row["units"]) == ("ETH/USDT", 0, "0")
     breach, entry = stage.journal("DEMOTION")
