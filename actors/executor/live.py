@@ -123,8 +123,7 @@ def evolve(live: Live, row: Any) -> Live:
         case Frozen():
             return changed(live, frozen=row.reason, flattening=None)
         case WrittenOff():
-            live = changed(live, units=live.units | {row.token: row.units})
-            return changed(live, flattening=None) if live.flat else live
+            return changed(live, units=live.units | {row.token: row.units})
         case _:
             return live
 
