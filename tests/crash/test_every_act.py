@@ -1,5 +1,5 @@
-"""Daemon or guard ends by SIGKILL between any two steps of what a person does about live (promote, demote, kill), and
-is started again: it is done once and whole, or not at all, and who has heard no answer asks again."""
+"""Daemon or guard ends by SIGKILL between any two steps of what a person does about live (promote, demote, write off,
+kill), and is started again: it is done once and whole, or not at all, and who has heard no answer asks again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
 
 from protocol.events import Intended, Promotion
 from server.guard import ledger
@@ -19,12 +21,14 @@ from tests.crash.scenes import Cast, Scenes, idle
 from tests.crash.test_every_step import COMMITS, LONG, ORDER, VICTIMS, Point, begin
 from tests.crash.test_kill_switch import granted, killed_at
 from tests.crash.truth import Truth, told
+from tests.evm.market import Market
 from tests.guard.houses import WALLET, command
 from tests.live.lives import kinds
 
 LOOKS: Final = tuple(Point("daemon", place, "promotion") for place in ("unlooked", "looked"))
 PROMOTE: Final = (*LOOKS, *(Point("daemon", place, "promotion") for place in COMMITS))
 DEMOTE: Final = (*(Point("daemon", place, "flattening") for place in COMMITS), *ORDER)
+WRITE_OFF: Final = tuple(Point("daemon", place, "written_off") for place in COMMITS)
 KILL: Final = (
     *(Point("guard", place, "killed") for place in RECORDS),
     *(Point("daemon", place, "frozen") for place in COMMITS),
@@ -34,6 +38,7 @@ KILL_SWITCH: Final = (*(Point("daemon", place, "kill") for place in ("unasked", 
 PROMOTED: Final = ["PROMOTION", "STATUS_CHANGE", "live_opened", "promotion", "status_change"]
 PROVEN: Final = ["promotion"]  # once more, with the first trade's hash
 DEMOTED: Final = ["STATUS_CHANGE", "status_change", "flattening"]
+LOST: Final = ["DEMOTION", "written_off", "flattening"]
 KILLED: Final = ["KILL", "STATUS_CHANGE", "status_change", "frozen"]
 
 
@@ -72,7 +77,7 @@ def ended(cast: Cast, victim: str, *acts: list[str]) -> Truth:
     cast.end()
     truth = told(cast.stage)
     rows = kinds(tuple(truth.rows))
-    of_acts = {"DEMOTION", "demotion", *PROMOTED, *DEMOTED, *KILLED}
+    of_acts = {"demotion", *PROMOTED, *DEMOTED, *LOST, *KILLED}
     assert [kind for kind in rows if kind in of_acts] == [*chain(*acts)]
     for act in acts:
         assert act in [rows[at : at + len(act)] for at in range(len(rows))], "it was torn"
@@ -110,6 +115,33 @@ def test_a_demotion_is_sold_out_before_anything_else_whoever_dies_where(
         truth = ended(cast, victim, PROMOTED, PROVEN, DEMOTED, PROMOTED, PROVEN)
     assert [trade.side for trade in truth.trades] == ["buy", "sell", "buy"]
     assert [row.purpose for row in truth.of(Intended)] == ["entry", "flatten", "entry"]
+
+
+@pytest.mark.parametrize(WHO, all_or((WRITE_OFF[2], "daemon"), of=WRITE_OFF), ids=str)
+def test_a_write_off_is_booked_once_whoever_dies_where(scenes: Scenes, point: Point, victim: str) -> None:
+    """What the wallet held is gone: no sale succeeds, until a person says that it is lost."""
+    with scenes["holding"].again() as cast:
+        begin(cast, point, victim)
+        lose(cast.stage.market)
+        wish = {"reason": "it is gone", "confirm": "write off"}
+        assert posted(cast, "demote", wish) == 409  # it may be trading
+        assert posted(cast, "demote", {"reason": "enough"}) == 200
+        cast.until(lambda _: cast.stage.journal("TWAK_BLOCK"))
+        insists(cast, lambda: posted(cast, "demote", wish), idle)
+        promotes(cast)
+        truth = ended(cast, victim, PROMOTED, PROVEN, DEMOTED, LOST, PROMOTED)
+    assert [trade.side for trade in truth.trades] == ["buy"]
+
+
+def lose(market: Market) -> None:
+    """The wallet has no ETH any more, by decree."""
+    token, had = market.tokens["ETH"].address, market.balance(WALLET, "ETH")
+    for number in range(20):  # which variable of the contract it is
+        slot = int.from_bytes(keccak(encode(["address", "uint256"], [WALLET, number])))
+        if int(market.chain.rpc("eth_getStorageAt", token, hex(slot), "latest"), 16) == had:
+            market.chain.set_storage(token, slot, 0)
+            return
+    raise AssertionError("the token keeps its balances elsewhere")
 
 
 def killed_by_hand(cast: Cast) -> bool:
