@@ -347,6 +347,22 @@ class Flattening:
 
 
 @frozen
+class WrittenOff:
+    """A person has written off what the live book held and the wallet has not: `qty` of a pair's `token`, worth `loss`
+    USDT at the last close. `left` stays in the book, exactly `units`; the book is worth `equity` by then."""
+
+    kind: ClassVar[str] = "written_off"
+    ts: datetime
+    pair: str
+    token: str
+    qty: Decimal
+    left: Decimal
+    units: Units
+    loss: Decimal
+    equity: Decimal
+
+
+@frozen
 class LockLifted:
     """A demotion's lock is over: its time has passed, or a person re-approved."""
 
@@ -382,9 +398,9 @@ class RoundSettled:
     before: dict[str, tuple[Candle, ...]] = Factory(dict)
 
 
-LiveFact = LiveOpened | Intended | Submitted | HandedOver | Mined | GivenUp | Frozen | Flattening
+LiveFact = LiveOpened | Intended | Submitted | HandedOver | Mined | GivenUp | Frozen | Flattening | WrittenOff
 LIVE_FACTS: tuple[type[LiveFact], ...] = (
-    LiveOpened, Intended, Submitted, HandedOver, Mined, GivenUp, Frozen, Flattening
+    LiveOpened, Intended, Submitted, HandedOver, Mined, GivenUp, Frozen, Flattening, WrittenOff
 )  # fmt: skip
 PaperFact = (
     Genesis | ConfigAdopted | RunStarted | RunFailed | Marked | OrderPlaced | LockLifted | Decided | RoundSettled

@@ -232,11 +232,13 @@ def promote(force: bool, confirm: str | None, url: str | None, config: Path | No
 
 @main.command()
 @click.option("--reason", required=True, help="For the journal.")
+@click.option("--write-off", is_flag=True, help="Also write off what the wallet does not hold.")
+@click.option("--confirm", metavar="WORDS", help='"write off", given here instead of at the prompt.')
 @_url_option
 @_config_option
-def demote(reason: str, url: str | None, config: Path | None) -> None:
+def demote(reason: str, write_off: bool, confirm: str | None, url: str | None, config: Path | None) -> None:
     """Take the agent back to paper, and sell what it holds."""
-    _steering(config, url).demote(reason)
+    _steering(config, url).demote(reason, confirm, write_off=write_off)
 
 
 @main.command()

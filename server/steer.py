@@ -8,7 +8,7 @@ import click
 import httpx
 
 from protocol.errors import UserError
-from server.door.acts import GO_LIVE
+from server.door.acts import GO_LIVE, WRITE_OFF
 
 SECONDS: Final = 60.0
 
@@ -34,8 +34,14 @@ class Steering:
         self._answer("POST", "promote", {"confirm": GO_LIVE, "force": force})
         click.echo("The agent is LIVE.")
 
-    def demote(self, reason: str) -> None:
-        answer = self._answer("POST", "demote", {"reason": reason})
+    def demote(self, reason: str, confirm: str | None, *, write_off: bool) -> None:
+        """To write off, show what the wallet has, and ask for the words. Raises UserError where the daemon refuses."""
+        body = {"reason": reason}
+        if write_off:
+            self._tell([check for check in self._answer("GET", "preflight") if check["name"] == "holdings"])
+            _confirmed(WRITE_OFF, confirm, "The live book then loses what the wallet does not hold.")
+            body["confirm"] = WRITE_OFF
+        answer = self._answer("POST", "demote", body)
         selling = " What it holds is being sold for USDT." if answer["flattening"] else ""
         click.echo(f"The agent is {answer['status']}.{selling}")
 

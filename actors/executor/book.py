@@ -19,6 +19,7 @@ from protocol.events import (
     OrderPlaced,
     Snapshot,
     Trade,
+    WrittenOff,
 )
 from protocol.money import ZERO, booked
 from protocol.orders import Phase
@@ -93,7 +94,7 @@ class Book:
 
 
 FOLDED = (ConfigAdopted, OrderPlaced, Decided, Trade, Marked, Snapshot)
-LIVE_FOLDED = (LiveOpened, Intended, GivenUp, Trade, Marked, Snapshot)
+LIVE_FOLDED = (LiveOpened, Intended, GivenUp, WrittenOff, Trade, Marked, Snapshot)
 
 
 def evolve(book: Book, row: Any) -> Book:
@@ -126,6 +127,12 @@ def _evolve_live(book: Book, row: Any) -> Book:
             return changed(book, cash=booked(book.cash - row.gas), placed=_without(book.placed, row.pair))
         case LiveOpened():
             return changed(book, cash=row.cash)
+        case WrittenOff():
+            held, others = book.positions[row.pair], _without(book.positions, row.pair)
+            if row.left == 0:
+                return changed(book, positions=others)
+            less = changed(held, qty=row.left, cost=booked(held.cost * row.left / held.qty))
+            return changed(book, positions={**others, row.pair: less})
         case _:
             return book
 

@@ -31,6 +31,7 @@ from protocol.events import (
     StatusChange,
     Submitted,
     Trade,
+    WrittenOff,
 )
 from protocol.money import ZERO, Units
 
@@ -121,6 +122,8 @@ def evolve(live: Live, row: Any) -> Live:
             return changed(live, flattening=None if live.flat else row.reason, frozen=None)
         case Frozen():
             return changed(live, frozen=row.reason, flattening=None)
+        case WrittenOff():
+            return changed(live, units=live.units | {row.token: row.units})
         case _:
             return live
 

@@ -10,13 +10,25 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve as changed
+from attrs import frozen
 
 from actors.risk_engine.evaluation import evaluate
 from actors.risk_engine.rules import lifted_rows, status_rows
-from actors.risk_engine.state import RiskState
+from actors.risk_engine.state import RiskState, evolve
 from protocol.errors import Refusal
-from protocol.events import Breach, Demotion, Flattening, Frozen, JournalEntry, LiveOpened, Promotion, Row, Trade
+from protocol.events import (
+    Breach,
+    Demotion,
+    Flattening,
+    Frozen,
+    JournalEntry,
+    LiveOpened,
+    Promotion,
+    Row,
+    Trade,
+    WrittenOff,
+)
 from protocol.lifecycle import Trigger, move
 from protocol.money import PCT, Units, booked, booked_down, pct, usdt
 from protocol.orders import named
@@ -39,14 +51,18 @@ class Promote:
 
     def opening(self, worth: Decimal, cash: Decimal) -> Promote:
         """The same for a live book that is worth so much by now, of which so much is cash."""
-        return evolve(self, equity=booked(booked_down(self.cash) + worth - cash), before=worth)
+        return changed(self, equity=booked(booked_down(self.cash) + worth - cash), before=worth)
 
 
 @frozen
 class Demote:
-    """A person takes the agent out of LIVE, and what a kill switch has stranded out of the live book."""
+    """A person takes the agent out of LIVE, and what a kill switch has stranded out of the live book. Where what the
+    wallet has not is written off, `wallet` says what it has, by token in base units and whole tokens, and `lost` what
+    comes of it."""
 
     reason: str
+    wallet: dict[str, tuple[Units, Decimal]] | None = None
+    lost: tuple[WrittenOff, ...] = ()
 
 
 @frozen
@@ -79,12 +95,12 @@ Act = Promote | Demote | Killed | Restored | Reapprove
 
 
 def acted(state: RiskState, act: Act, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
-    """What a person's act leads to. `flat` says that the live book holds nothing."""
+    """What a person's act leads to. `flat` says that the live book holds nothing, but for what is lost."""
     match act:
         case Promote():
             return promote(state, at, act)
         case Demote():
-            return demote_by_hand(state, act.reason, at, flat=flat)
+            return demote_by_hand(state, act, at, flat=flat)
         case Killed():
             return kill(state, act, at)
         case Restored():
@@ -171,18 +187,39 @@ def _demoted(
     )
 
 
-def demote_by_hand(state: RiskState, reason: str, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
-    """A person takes the agent out of LIVE. No lock follows, and no `demotion` event. Out of LIVE it sells what is
-    still held all the same, and says so: no move of the status does."""
-    why = f"a person demoted the agent: {reason}"
+def demote_by_hand(state: RiskState, act: Demote, at: datetime, *, flat: bool) -> tuple[Row, ...] | Refusal:
+    """A person takes the agent out of LIVE. No lock and no `demotion` event follow, unless what is lost reaches a
+    limit. Out of LIVE it sells what is still held all the same, and says so: no move of the status does."""
+    why, told = f"a person demoted the agent: {act.reason}", list[Row]()
+    for lost in act.lost:
+        told += (_lost(state, lost, act.reason), lost)
+        state = evolve(state, lost)
+    if act.lost and (breached := demote_on_breach(state, at)):
+        return (*told, *breached)
     if state.status == "LIVE":
-        return (*status_rows(state, "demoted", at, why), Flattening(at, why))
+        return (*told, *status_rows(state, "demoted", at, why), Flattening(at, why))
     if flat:
-        return Refusal("NOT_LIVE", f"the agent is {state.status}, and the live book holds nothing")
+        no = Refusal("NOT_LIVE", f"the agent is {state.status}, and the live book holds nothing")
+        return (*told, Flattening(at, why)) if told else no
     ref = named("jrn", at, "demotion", "by hand", str(state.changes))
-    text = f"Demoted by hand, and {state.status} already: what the live book still holds is sold for USDT ({reason})."
-    data = {"status": state.status, "reason": reason}
-    return (JournalEntry(at, ref, "DEMOTION", ("by_hand",), text, data), Flattening(at, why))
+    text = (
+        f"Demoted by hand, and {state.status} already: what the live book still holds is sold for USDT ({act.reason})."
+    )
+    data = {"status": state.status, "reason": act.reason}
+    return (*told, JournalEntry(at, ref, "DEMOTION", ("by_hand",), text, data), Flattening(at, why))
+
+
+def _lost(state: RiskState, lost: WrittenOff, reason: str) -> JournalEntry:
+    gone, left, held = (f"{it.normalize():f}" for it in (lost.qty, lost.left, lost.qty + lost.left))
+    text = (
+        f"Wrote off {gone} {lost.token} of {lost.pair}, {usdt(lost.loss)} by its last close: the live book held {held} "
+        f"and is worth {usdt(lost.equity)} by now, the wallet has {left} ({reason}). USDT that the wallet has beyond "
+        "the book counts as paid in."
+    )
+    data = {"pair": lost.pair, "qty": lost.qty, "left": lost.left, "units": lost.units, "size": lost.loss,
+            "equity": lost.equity, "reason": reason}  # fmt: skip
+    ref = named("jrn", lost.ts, "written off", lost.pair, str(state.changes))
+    return JournalEntry(lost.ts, ref, "DEMOTION", ("written_off", lost.pair), text, data)
 
 
 def kill(state: RiskState, act: Killed, at: datetime) -> tuple[Row, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from attrs import evolve as changed
 from attrs import field, frozen
@@ -24,12 +24,14 @@ from protocol.events import (
     Status,
     StatusChange,
     Trade,
+    WrittenOff,
 )
 from protocol.money import PCT, ZERO, booked
 from protocol.orders import Phase
 from protocol.settings import AgentConfig, RiskConfig
 from protocol.times import next_midnight
 
+MOST_FALLEN: Final = 10_000  # so many times what is there a peak is at most: who has lost all has fallen 99.99 %
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -169,7 +171,7 @@ def drawdown(peak: Decimal, equity: Decimal) -> Decimal:
 
 FOLDED = (
     ConfigAdopted, RunStarted, RunFailed, Trade, Marked, StatusChange, Promotion, Demotion, LockLifted, LiveOpened,
-    Flattening,
+    Flattening, WrittenOff,
 )  # fmt: skip
 
 
@@ -199,6 +201,8 @@ def evolve(state: RiskState, row: Any) -> RiskState:
             return changed(state, live=_opened(state.live, row))
         case Flattening():
             return changed(state, changes=state.changes + 1)
+        case WrittenOff() if state.live is not None:
+            return changed(state, live=measured(state.live, row, state.settings.risk, same_config=False))
         case Demotion():
             return changed(state, lock=Lock(row.rule, row.breach, row.locked_until, row.journal_ref))
         case LockLifted():
@@ -233,15 +237,15 @@ def _opened(gauge: Gauge | None, row: LiveOpened) -> Gauge:
     they stay the fractions that they were."""
     if gauge is None:
         return Gauge.opened(row.equity, row.ts.date())
-    peak, risk_peak, opening = max(gauge.peak, row.before), max(gauge.risk_peak, row.before), gauge.opening
-    if row.before <= 0:  # nothing was left to be a fraction of
-        peak = risk_peak = opening = row.equity
-    else:
-        peak, risk_peak, opening = (booked(top * row.equity / row.before) for top in (peak, risk_peak, opening))
+    tops = (max(gauge.peak, row.before), max(gauge.risk_peak, row.before), gauge.opening)
+    most = MOST_FALLEN * row.equity
+    peak, risk_peak, opening = (
+        min(booked(top * row.equity / row.before), most) if row.before > 0 else most for top in tops
+    )
     return changed(gauge, equity=row.equity, peak=peak, risk_peak=risk_peak, opening=opening)
 
 
-def measured(gauge: Gauge, mark: Marked, risk: RiskConfig, same_config: bool) -> Gauge:
+def measured(gauge: Gauge, mark: Marked | WrittenOff, risk: RiskConfig, same_config: bool) -> Gauge:
     """The gauge after a mark; the very same one where nothing changed."""
     equity, today, cooldown = mark.equity, mark.ts.date(), gauge.cooldown
     cooled = cooldown is not None and mark.ts >= cooldown.until

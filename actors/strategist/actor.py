@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import reduce
 from typing import Any, Final
 
 import trio
 from attrs import define, field
 from attrs import evolve as changed
 
+from actors.executor.live import evolve
+from actors.executor.losses import written_off
 from actors.journal.store import LAYOUT
 from actors.messages import (
     AdoptConfig,
@@ -48,7 +51,7 @@ from actors.messages import (
     Verify,
 )
 from actors.restoring import restored
-from actors.risk_engine.moves import Act, Killed, Promote, Restored, loosened
+from actors.risk_engine.moves import Act, Demote, Killed, Promote, Restored, loosened
 from actors.strategist.conduct import Conductor, Step, gap_entry
 from actors.strategist.memory import FOLDED, Memory, Mind
 from actors.tower import Actor, Address, MailboxFull
@@ -280,8 +283,13 @@ class Strategist(Actor):
                 reason = "a live order is still on its way: what the wallet holds is not known before it has ended"
                 return Refusal("ORDERS_OPEN", reason)
             act = act.opening(live.book.equity, live.book.cash)  # rounds may have passed since the wallet was looked at
-        turn, at = self._begin(), self._memory.mind.ts
-        rows = await self._risk.ask(ApplyAct(turn, act, at, live.flat))
+        turn, at, flat = self._begin(), self._memory.mind.ts, live.flat
+        if isinstance(act, Demote) and act.wallet is not None:
+            lost = written_off(live, act.wallet, at)
+            if isinstance(lost, Refusal):
+                return lost
+            act, flat = changed(act, lost=lost), reduce(evolve, lost, live).flat
+        rows = await self._risk.ask(ApplyAct(turn, act, at, flat))
         if isinstance(rows, Refusal):
             return rows
         books = await self._executor.ask(Hear(turn, rows))

@@ -10,6 +10,7 @@ from typing import Final
 from attrs import frozen
 
 from actors.executor.live import NATIVE, USDT, Live
+from actors.executor.losses import lacking
 from actors.executor.swaps import Decimals, base_of
 from actors.risk_engine.moves import promotable
 from actors.risk_engine.state import RiskState
@@ -102,11 +103,7 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
     equity = equity_of(seen.units, live, decimals)
     size = equity * risk.settings.strategy.spec.params.position_size_pct * PCT
     gas, needed = seen.units.get(NATIVE, Units(0)), Units(SWAPS * (GAS["swap"] + GAS["approval"]) * seen.gas_price)
-    lacking = [
-        token
-        for token, units in live.units.items()
-        if base_of(token) not in (USDT, NATIVE) and seen.units.get(token, Units(0)) < units
-    ]
+    lost = [_held(base_of(pair), seen.units, live, decimals) for pair in lacking(live, seen.units)]
     return (
         PreflightCheck("balance", cash > 0 or bool(live.book.positions), f"the wallet holds {usdt(cash)}"),
         PreflightCheck(
@@ -125,8 +122,8 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
             "spent",
         ),
         PreflightCheck(
-            "holdings", not lacking, f"the wallet holds less {', '.join(lacking)} than the live book" if lacking else
-            "the wallet holds what the live book says",
+            "holdings", not lost, f"the wallet holds only {', '.join(lost)}: `forestay demote --write-off` writes off "
+            "what is lost" if lost else "the wallet holds what the live book says",
         ),
         PreflightCheck(
             "pending", not seen.waiting,
@@ -134,6 +131,11 @@ def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -
             if seen.waiting else "nothing of the wallet's waits to be mined",
         ),
     )  # fmt: skip
+
+
+def _held(token: str, wallet: Mapping[str, Units], live: Live, decimals: Decimals) -> str:
+    has, should = (units.get(token, Units(0)).amount(decimals[token]) for units in (wallet, live.units))
+    return f"{has.normalize():f} of the live book's {should.normalize():f} {token}"
 
 
 def _round_trip(pair: str, cost: Decimal | None) -> PreflightCheck:

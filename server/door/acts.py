@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import trio
 from attrs import asdict, field, frozen
+from attrs.validators import optional
 from quart import Response, request
 from quart_trio import QuartTrio
 
 from actors.broadcaster.board import Board
 from actors.executor.live import USDT, Live
+from actors.executor.losses import lacking
+from actors.executor.swaps import base_of
 from actors.messages import ChangeStatus, Inspect, RevokeSigning
 from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, promotable
 from actors.tower import Died, MailboxFull, TooLate, Tower
@@ -21,20 +25,25 @@ from protocol.codec import read_document
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.events import Status
 from protocol.limits import matching
-from protocol.money import booked_down
+from protocol.money import Units, booked_down
 from protocol.signing import REVOKE_WORDS, Revoked
 from server.door.problems import Problem, answered
 
 T = TypeVar("T")
 ACT_SECONDS: Final = 15.0
 GO_LIVE: Final = "go live"
+WRITE_OFF: Final = "write off"
 CODES: Final = {
     "guard": "SIGNER_REVOKED"
 }  # of a failing check; the record's own say why, the others are PREFLIGHT_FAILED
 
 
+def _only(words: str) -> Any:
+    return matching(lambda text: text == words, f'must be "{words}"')
+
+
 def _words(words: str) -> Any:
-    return field(validator=matching(lambda text: text == words, f'must be "{words}"'))
+    return field(validator=_only(words))
 
 
 _reason = field(
@@ -50,7 +59,10 @@ class PromoteBody:
 
 @frozen
 class DemoteBody:
+    """`confirm` with its words also writes off what the wallet does not hold."""
+
     reason: str = _reason
+    confirm: str | None = field(default=None, validator=optional(_only(WRITE_OFF)))
 
 
 @frozen
@@ -106,8 +118,10 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
     async def demote(id: str) -> Response:
         desk.check(id)
         asked = await _read(desk, DemoteBody)
-        await _act(desk, Demote(asked.reason.strip()))
-        await _until(desk, lambda: desk.board.risk.status != "LIVE" and _way_out(desk.board.live))
+        wallet = None if asked.confirm is None else await _wallet(desk)
+        await _act(desk, Demote(asked.reason.strip(), wallet))
+        has = {token: units for token, (units, _) in (wallet or {}).items()}
+        await _until(desk, lambda: desk.board.risk.status != "LIVE" and _way_out(desk.board.live, has))
         return desk.answer({"status": desk.board.risk.status, "flattening": desk.board.live.flattening is not None})
 
     @app.post("/agents/<id>/reapprove")
@@ -146,15 +160,31 @@ async def _journaled(desk: ActDesk, revoked: Revoked, reason: str) -> Status:
 
 async def _inspected(desk: ActDesk, *, force: bool) -> tuple[Inspection, tuple[PreflightCheck, ...]]:
     """What was seen outside, and what is to be said of it."""
-    if desk.armed is None:
+    armed, seen = await _looked(desk)
+    risk, live = desk.board.risk, desk.board.live
+    return seen, preflight(seen, risk, live, armed.settings, armed.decimals, force=force)
+
+
+async def _looked(desk: ActDesk) -> tuple[Armed, Inspection]:
+    """At what may be traded, and at what is held."""
+    if (armed := desk.armed) is None:
         raise Problem(409, "SIGNING_NOT_SET_UP", NOT_ARMED.reason)
     signer = desk.tower.outside().address("TwakSigner")
-    pairs = desk.board.risk.settings.watchlist
+    held = [pair for pair in desk.board.live.book.positions if base_of(pair) in armed.decimals]
+    pairs = tuple(dict.fromkeys((*desk.board.risk.settings.watchlist, *held)))
     seen = await answered(lambda: signer.ask(Inspect(pairs), within=ACT_SECONDS))
     if isinstance(seen, Outage):
         raise Problem(503, f"{seen.what.upper()}_UNAVAILABLE", seen.reason)
-    risk, live, armed = desk.board.risk, desk.board.live, desk.armed
-    return seen, preflight(seen, risk, live, armed.settings, armed.decimals, force=force)
+    return armed, seen
+
+
+async def _wallet(desk: ActDesk) -> dict[str, tuple[Units, Decimal]]:
+    """What it holds of each token, while no order of ours is on its way."""
+    if desk.board.live.orders:
+        raise Problem(409, "ORDERS_OPEN", "a live order is on its way: what the wallet holds is not known yet")
+    armed, seen = await _looked(desk)
+    tokens = (token for token in seen.units if token in armed.decimals)
+    return {token: (seen.units[token], seen.units[token].amount(armed.decimals[token])) for token in tokens}
 
 
 def _failed(
@@ -182,8 +212,9 @@ async def _act(desk: ActDesk, act: Act) -> None:
         raise Problem(503, f"{answer.what.upper()}_UNAVAILABLE", answer.reason)
 
 
-def _way_out(live: Live) -> bool:
-    return live.flat or live.flattening is not None
+def _way_out(live: Live, has: dict[str, Units]) -> bool:
+    """Is it sold out, or being so, and what the wallet has not written off?"""
+    return (live.flat or live.flattening is not None) and not lacking(live, live.units | has)
 
 
 async def _until(desk: ActDesk, shown: Callable[[], bool]) -> None:

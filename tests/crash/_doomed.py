@@ -5,7 +5,9 @@ by SIGKILL; "" is whoever comes to that step himself. It happens once. The steps
 
 - "before", "during", "after": the commit that holds a row of the kind `what`. Before: accepted, and the commit has not
   begun; during: inserted, and not committed; after: on the disk, and nobody has been told
-- "unasked", "unheard": before the guard is asked to sign the leg `what`; after it has answered, and before that is read
+- "unasked", "unheard": before the guard is asked to sign the leg `what`, or to "kill"; after it has answered, and
+  before that is read
+- "unlooked", "looked": before all is looked at that a "promotion" depends on; after it was, and before it is decided
 - "unsent", "sent": before the leg is sent; after it was
 - "noticed": a receipt of the leg was read
 
@@ -34,8 +36,9 @@ from actors.chain.port import Receipt, Sending
 from actors.chain.rpc import RpcChain
 from actors.journal.chain import Sealed
 from actors.journal.store import Checkpoint, LogStore
+from actors.twak_signer import actor as signer
 from actors.twak_signer.guard import SocketGuard
-from protocol.signing import Answer, Question, Signed, SignTransaction
+from protocol.signing import Answer, Question, Revoke, Signed, SignTransaction
 
 DOOM: Final = "FORESTAY_TEST_DOOM"
 COMMITS: Final = ("before", "during", "after")
@@ -78,6 +81,8 @@ def leg_of(raw: bytes) -> str:
 
 
 def leg_asked(question: object) -> str:
+    if isinstance(question, Revoke):
+        return "kill"
     if not isinstance(question, SignTransaction):
         return ""
     return "approval" if question.intent.endswith(".approval") else "swap"
@@ -120,6 +125,18 @@ def doom_guard_calls(doom: Doom) -> None:
         return answer
 
     patched(SocketGuard, "ask", asked)
+
+
+def doom_promotions(doom: Doom) -> None:
+    look = signer._inspected
+
+    async def looked(armed: Any, pairs: Any, anchor: Any) -> Any:
+        doom.at("unlooked", "promotion")
+        seen = await look(armed, pairs, anchor)
+        doom.at("looked", "promotion")
+        return seen
+
+    patched(signer, "_inspected", looked)
 
 
 def doom_chain_calls(doom: Doom) -> None:
@@ -210,6 +227,7 @@ def main() -> None:
             doom_commits(doom)
             doom_guard_calls(doom)
             doom_chain_calls(doom)
+            doom_promotions(doom)
     from server.cli import main as forestay
 
     forestay(prog_name="forestay")

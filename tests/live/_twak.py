@@ -28,7 +28,7 @@ MODES = (
     "honest", "human line first", "dies before", "dies after", "hangs before", "hangs after", "HTML before",
     "HTML after", "receipt time-out", "no route", "approval sent, swap failed", "swap reverts",
     "spends three times as much", "swaps three times", "swaps three times and dies",
-    "denies what it sent",
+    "swaps halves and dies", "denies what it sent",
 )  # fmt: skip
 HELD_BACK = ("receipt time-out", "swaps three times")
 
@@ -78,6 +78,8 @@ class Kit:
             self._fail("APPROVAL_SENT_SWAP_FAILED", "the swap was not sent")
         least = 10**60 if self.mode == "swap reverts" else share * least * 9 // 10 if share > 1 else least
         until = int(self._rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16) + 1200
+        if self.mode.startswith("swaps halves"):
+            units, least, times = units // 2, 0, 2
         data = SWAP + word(share * units) + word(least) + word(160) + word(self.wallet) + word(until)
         data += word(2) + word(spends) + word(brings)
         if self.mode in HELD_BACK:

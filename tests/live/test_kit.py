@@ -13,7 +13,7 @@ import pytest
 
 from protocol.signing import NotSent, Sent, Unknown, Verdict
 from tests.evm.market import Market
-from tests.guard.houses import WALLET
+from tests.guard.houses import WALLET, command
 from tests.guard.test_twak import alive
 from tests.hostile.oracle import decree_allowance
 from tests.live.kit import KitStage
@@ -286,6 +286,54 @@ def test_one_that_swaps_three_times_and_dies_leaves_it_to_a_person(stage: KitSta
     entry = has_failed(stage, ref, "unexplained")
     assert "3 of them swapped" in entry["text"]
     nothing_more_is_begun(stage)
+
+
+def test_what_the_book_holds_and_the_wallet_has_not_is_written_off_by_a_person(stage: KitStage) -> None:
+    """A sale in two swaps, of which nobody has told: the book goes on holding what is sold."""
+    stage.position_pct = 20
+    live(stage)
+    has_traded(stage, decides(stage, BUY, "honest"), stage.swaps()[-1])
+    ref = decides(stage, SELL, "swaps halves and dies")
+    assert len(stage.swaps()) == 3
+    stage.step(BUY)
+    stage.step(SELL)  # long past its deadline
+    settles(stage)
+    has_failed(stage, ref, "unexplained")
+    assert stage.agent()["live"]["frozen"]
+    assert stage.market.balance(WALLET, "ETH") <= 1
+    checks = {check["name"]: check for check in stage.daemon.get("/agents/current/preflight?force=true").json()}
+    assert not checks["holdings"]["ok"]
+
+    asked = {"reason": "the kit has sold it"}
+    assert stage.post("demote", asked | {"confirm": "go live"}).status_code == 422
+    line = ("demote", "--reason", asked["reason"], "--write-off", "--url", stage.daemon.listening(), "--confirm")
+    assert command(*line, "yes", cwd=stage.folder, password=None).returncode != 0
+    done = command(*line, "write off", cwd=stage.folder, password=None)
+    assert done.returncode == 0, done.stderr
+    assert "NO  holdings" in done.stdout
+    assert "The agent is DEMOTED.\n" in done.stdout
+    (row,) = stage.facts("written_off")
+    assert (row["pair"], row["left"], row["units"]) == ("ETH/USDT", 0, "0")
+    breach, entry = stage.journal("DEMOTION")
+    assert entry["tags"] == ["written_off", "ETH/USDT"]
+    for words in (f"{row['qty']:.8f}".rstrip("0"), f"{row['loss']:.2f} USDT", "the kit has sold it"):
+        assert words in entry["text"]
+    agent = stage.agent()
+    assert agent["live"]["frozen"] is None
+    assert not [it for it in stage.daemon.get("/agents/current/positions").json() if it["phase"] == "live"]
+    assert row["equity"] == pytest.approx(800, abs=1), "what it has paid for the position is lost, and gas"
+    again = stage.post("demote", asked | {"confirm": "write off"})
+    assert (again.status_code, again.json()["code"]) == (409, "NOTHING_LOST")
+
+    # The loss was a breach; what the sale has brought counts as paid in, and takes nothing of it back.
+    assert stage.post("promote", {"confirm": "go live", "force": True}).json()["code"] == "PROMOTION_LOCKED"
+    assert stage.post("reapprove", {"demotion": breach["id"], "reason": "looked at it"}).status_code == 200
+    promoted = stage.post("promote", {"confirm": "go live", "force": True})
+    assert promoted.status_code == 200, promoted.text
+    opened = stage.facts("live_opened")[-1]
+    assert opened["units"]["USDT"] == str(stage.market.balance(WALLET, "USDT"))
+    assert opened["before"] == row["equity"]
+    assert stage.agent()["status"] == "LIVE"
 
 
 def test_a_kit_that_denies_what_it_sent_is_found_out(stage: KitStage) -> None:

@@ -21,6 +21,7 @@ from protocol.errors import Refusal
 from protocol.events import (
     EVENTS,
     ConfigAdopted,
+    Demotion,
     GivenUp,
     JournalEntry,
     LiveOpened,
@@ -131,14 +132,18 @@ def test_what_selling_out_has_gained_is_gained() -> None:
     assert (risk.live.peak, risk.live.drawdown) == (Decimal(520), ZERO)
 
 
-def test_a_book_that_nothing_was_left_of_begins_anew_and_keeps_its_streak() -> None:
+def test_a_book_that_nothing_was_left_of_has_fallen_all_the_way_until_a_person_re_approves() -> None:
+    """What is paid in is a new beginning only by an act that says so."""
     risk = Risk()
     risk.promote(500)
     risk.trade(pnl=-1)
     risk.act(Demote("enough"))
     risk.promote(300, before=0)
-    assert risk.live.equity == risk.live.peak == 300
-    assert (risk.live.drawdown, risk.live.streak) == (ZERO, 1)
+    assert (risk.live.equity, risk.live.drawdown, risk.live.streak) == (Decimal(300), Decimal("0.9999"), 1)
+    rows = risk.mark(300)
+    (demotion,) = [row for row in rows if isinstance(row, Demotion)]
+    risk.act(Reapprove(demotion.journal_ref, "it is new money"))
+    assert risk.live.drawdown == ZERO
 
 
 def test_a_promotion_on_the_day_of_a_loss_does_not_open_the_day_anew() -> None:

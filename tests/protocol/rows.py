@@ -40,6 +40,7 @@ from protocol.events import (
     Submitted,
     Trade,
     TwakBlock,
+    WrittenOff,
 )
 from protocol.market import Candle, Gap, Observation, Reading, Tick
 from protocol.money import Units
@@ -235,6 +236,7 @@ FACT_STRATEGIES: Final[tuple[st.SearchStrategy[Row], ...]] = (
     st.builds(GivenUp, times, text, pairs, text, text, money, st.none() | units),
     st.builds(Frozen, times, text),
     st.builds(Flattening, times, text),
+    st.builds(WrittenOff, times, pairs, text, money, money, units, money, money),
 )  # fmt: skip
 events: st.SearchStrategy[Row] = st.one_of(*EVENT_STRATEGIES)
 facts: st.SearchStrategy[Row] = st.one_of(*FACT_STRATEGIES)

@@ -24,7 +24,8 @@ EVENTS: Final[dict[str, frozenset[str]]] = {
 }  # fmt: skip
 FACTS: Final = frozenset(
     {"genesis", "config", "round", "mark", "placed", "decided", "run_started", "run_failed", "lock_lifted",
-     "live_opened", "intended", "submitted", "handed_over", "mined", "given_up", "frozen", "flattening"}
+     "live_opened", "intended", "submitted", "handed_over", "mined", "given_up", "frozen", "flattening",
+     "written_off"}
 )  # fmt: skip
 ENTRY_TYPES: Final = frozenset(
     {"EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",

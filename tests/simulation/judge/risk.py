@@ -91,9 +91,10 @@ class Gauge:
 
     def moved(self, was: int, equity: int) -> Gauge:
         """The book, worth what it `was` by then, with more or less in it since, which is neither a gain nor a loss:
-        it has fallen by the same fraction."""
+        it has fallen by the same fraction, 99.99 % at most."""
         tops = (max(self.peak, was), max(self.risk_peak, was), self.opening)
-        peak, risk_peak, opening = (divided(top * equity, was) if was > 0 else equity for top in tops)
+        most = 10_000 * equity
+        peak, risk_peak, opening = (min(divided(top * equity, was), most) if was > 0 else most for top in tops)
         return Gauge(equity, peak, risk_peak, self.day, opening, self.breach, self.streak, self.cooldown)
 
     def _cool(self, ts: int) -> None:
