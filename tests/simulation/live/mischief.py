@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from tests.simulation.live.world import LiveWorld
 
 STORM_SECONDS: Final = 15.0  # on average
-LASTING: Final = {"mined late", "overtaken", "kit fails"}  # so long that something is replaced, or a kit is run
+# So long that something is replaced, a kit is run, or something is to be signed.
+LASTING: Final = {"mined late", "overtaken", "kit fails", "guard dies"}
 
 
 class LiveMischief(Mischief):
