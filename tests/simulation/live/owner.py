@@ -80,7 +80,7 @@ class Owner:
     async def _reapprove(self, *, foreign: bool) -> None:
         """The newest demotion, if it is one that only a person's act lifts; or one that never was."""
         entries = await self._ask("GET", f"{AGENT}/journal?type=DEMOTION&limit=1")
-        if entries and entries[0]["data"]["breach"] == "max":
+        if entries and entries[0]["data"].get("breach") == "max":
             name = "jrn_of_nothing" if foreign else entries[0]["id"]
             answer = await self._ask("POST", f"{AGENT}/reapprove", {"demotion": name, "reason": "it was the weather"})
             if foreign and answer is not None:
