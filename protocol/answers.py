@@ -16,12 +16,11 @@ from attrs import frozen
 
 from protocol.errors import Outside
 from protocol.events import Status
-from protocol.orders import Phase, Side
+from protocol.orders import OrderState, Phase, Side
 from protocol.settings import AgentConfig
 
 State = Literal["starting", "running", "degraded", "stopping"]
 EvaluationState = Literal["EVALUATING", "WINDOW_EXTENDED", "ELIGIBLE", "FAILED"]
-OrderState = Literal["intended", "approving", "approved", "swapping", "handed"]
 BacktestState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 

@@ -198,6 +198,11 @@ def to_plain(value: object) -> Any:
     return _log.unstructure(value)
 
 
+def encoded(value: object) -> bytes:
+    """Any of our values as JSON."""
+    return _encoder.encode(_log.unstructure(value))
+
+
 def from_plain(data: Any, kind: type[T]) -> T:
     """The inverse of `to_plain`, for what we wrote ourselves: unknown keys are passed over."""
     return _log.structure(data, kind)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 from urllib.parse import urlencode
 
 import trio
@@ -23,18 +23,35 @@ from actors.executor.live import Live
 from actors.journal.store import DISK_ERRORS, HAS_TAG, LogReader
 from actors.messages import ChangeConfig
 from actors.ports import Blocking
-from actors.risk_engine.evaluation import as_plain, evaluate, limits
+from actors.risk_engine.evaluation import evaluate, limits
 from actors.tower import Tower
 from actors.twak_signer.actor import Armed
-from protocol.codec import from_json, read_document, to_json, to_plain
+from protocol.answers import (
+    Agent,
+    Alive,
+    Block,
+    ConfigVersion,
+    Criterion,
+    Evaluation,
+    Limit,
+    LiveOrder,
+    LiveSide,
+    Market,
+    OutageShown,
+    Position,
+    Ready,
+    State,
+)
+from protocol.codec import decode_row, encoded, from_json, read_document, to_json
 from protocol.errors import InvalidSetting, Outage, Refusal
+from protocol.events import ConfigAdopted
 from protocol.lifecycle import phase_of
 from protocol.limits import matching
 from protocol.money import booked
 from protocol.orders import Order, Side, named
 from protocol.schema import indicators_document, strategy_schema
 from protocol.settings import AgentConfig, MarketSettings
-from protocol.times import to_wire
+from protocol.times import from_wire
 from server.backtesting.queue import Backtests
 from server.door.acts import ActDesk, add_acts
 from server.door.backtests import Desk, add_backtests
@@ -84,7 +101,7 @@ class Door:
                 raise Problem(503, f"{outage.what.upper()}_UNAVAILABLE", outage.reason)
             raise Problem(503, "STARTING", "the log is still being read")
 
-    def state(self) -> str:
+    def state(self) -> State:
         """In one word: may it decide, and does it?"""
         if self.stopping.is_set():
             return "stopping"
@@ -135,7 +152,7 @@ def _json(
     headers = {"Cache-Control": "no-store"}
     if door is not None:
         headers |= {"X-Last-Seq": str(door.board.seq if seq is None else seq), "X-Log-Id": door.log_id}
-    body = value if isinstance(value, bytes) else to_json(value)
+    body = value if isinstance(value, bytes) else encoded(value)
     return Response(body, headers=headers, content_type=content_type)
 
 
@@ -173,13 +190,13 @@ def _add_errors(app: QuartTrio) -> None:
 def _add_health(app: QuartTrio, door: Door) -> None:
     @app.get("/healthz")
     async def healthz() -> Response:
-        return _json({"status": "ok"})
+        return _json(Alive())
 
     @app.get("/readyz")
     async def readyz() -> Response:
         state, outage = door.state(), door.board.outage
         if state == "running":
-            return _json({"status": "ready"})
+            return _json(Ready())
         detail = outage.reason if outage else f"the daemon is {state}"
         code = f"{outage.what.upper()}_UNAVAILABLE" if outage else state.upper()
         raise Problem(503, code, detail)
@@ -208,26 +225,25 @@ def _strategy_schema() -> bytes:
 
 
 def _add_state(app: QuartTrio, door: Door) -> None:
-    def agent() -> dict[str, Any]:
+    def agent() -> Agent:
         risk, outage = door.board.risk, door.board.outage
-        marked = to_wire(risk.marked_at) if risk.marked else None
-        return {
-            "id": door.agent,
-            "name": door.agent,
-            "status": risk.status,
-            "phase": phase_of(risk.status),
-            "market_mode": "spot",
-            "last_heartbeat": door.clock(door.tower.silence()),
-            "log_id": door.log_id,
-            "seq": door.board.seq,
-            "market": {"kind": door.market.get("kind"), "pairs": list(door.offer.pairs), "time": marked},
-            "config_version": risk.version,
-            "equity": risk.shown.equity,
-            "live": _live(door.board.live),
-            "state": door.state(),
-            "outage": None if outage is None else {"what": outage.what, "reason": outage.reason},
-            "restarts": dict(door.tower.restarts),
-        }
+        return Agent(
+            id=door.agent,
+            name=door.agent,
+            status=risk.status,
+            phase=phase_of(risk.status),
+            market_mode="spot",
+            last_heartbeat=from_wire(door.clock(door.tower.silence())),
+            log_id=door.log_id,
+            seq=door.board.seq,
+            market=Market(door.market.get("kind"), door.offer.pairs, risk.marked_at if risk.marked else None),
+            config_version=risk.version,
+            equity=risk.shown.equity,
+            live=_live(door.board.live),
+            state=door.state(),
+            outage=OutageShown(outage.what, outage.reason) if outage else None,
+            restarts=dict(door.tower.restarts),
+        )
 
     @app.get("/agents")
     async def agents() -> Response:
@@ -243,32 +259,33 @@ def _add_state(app: QuartTrio, door: Door) -> None:
     async def positions(id: str) -> Response:
         door.check(id)
         held = [
-            {
-                "seq": door.board.seq,
-                "pair": pair,
-                "phase": book.phase,
-                "qty": position.qty,
-                "entry_price": position.entry_price,
-                "cost": position.cost,
-                "opened_at": to_wire(position.opened_at),
-                "price": book.marks[pair].price,
-                "value": book.worth(pair),
-                "unrealized_pnl": booked(book.worth(pair) - position.cost),
-            }
+            Position(
+                seq=door.board.seq,
+                pair=pair,
+                phase=book.phase,
+                qty=position.qty,
+                entry_price=position.entry_price,
+                cost=position.cost,
+                opened_at=position.opened_at,
+                price=book.marks[pair].price,
+                value=book.worth(pair),
+                unrealized_pnl=booked(book.worth(pair) - position.cost),
+            )
             for book in (door.board.book, door.board.live.book)
             for pair, position in sorted(book.positions.items())
         ]
         return _json(held, door=door)
 
 
-def _live(live: Live) -> dict[str, Any]:
-    """How the live side stands: what is on its way, and why it sells everything or begins nothing."""
-    orders = [
-        {"order_ref": order.ref, "pair": order.intended.order.pair, "side": order.intended.order.side,
-         "state": order.state, "tx_hashes": [one.hash for one in order.signed]}
+def _live(live: Live) -> LiveSide:
+    orders = tuple(
+        LiveOrder(
+            order.ref, order.intended.order.pair, order.intended.order.side, order.state,
+            tuple(one.hash for one in order.signed),
+        )
         for order in live.orders.values()
-    ]  # fmt: skip
-    return {"orders": orders, "flattening": live.flattening, "frozen": live.frozen}
+    )  # fmt: skip
+    return LiveSide(orders, live.flattening, live.frozen)
 
 
 def _add_risk(app: QuartTrio, door: Door) -> None:
@@ -276,24 +293,24 @@ def _add_risk(app: QuartTrio, door: Door) -> None:
     async def objectives(id: str) -> Response:
         door.check(id)
         seq, found = door.board.seq, limits(door.board.risk, door.board.shown)
-        return _json([{"seq": seq} | as_plain(objective) for objective in found], seq, door)
+        return _json([Limit(seq, it.rule, it.current, it.limit, it.met, it.headroom_pct) for it in found], seq, door)
 
     @app.get("/agents/<id>/evaluation")
     async def evaluation(id: str) -> Response:
         door.check(id)
         config, found = door.config.evaluation, evaluate(door.board.risk)
-        return _json(
-            {
-                "state": found.state,
-                "eligible": found.eligible,
-                "window_days_elapsed": found.window_days_elapsed,
-                "eval_window_days": config.eval_window_days,
-                "trade_floor": config.trade_floor,
-                "closed_trades": door.board.risk.run.closed_trades,
-                "objectives": [as_plain(objective) for objective in found.objectives],
-            },
-            door=door,
+        answer = Evaluation(
+            state=found.state,
+            eligible=found.eligible,
+            window_days_elapsed=found.window_days_elapsed,
+            eval_window_days=config.eval_window_days,
+            trade_floor=config.trade_floor,
+            closed_trades=door.board.risk.run.closed_trades,
+            objectives=tuple(
+                Criterion(it.rule, it.current, it.limit, it.met, it.headroom_pct) for it in found.objectives
+            ),
         )
+        return _json(answer, door=door)
 
     @app.post("/agents/<id>/risk/check")
     async def check(id: str) -> Response:
@@ -384,7 +401,7 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
             raise impossible("pair", pair, f"this market has {', '.join(pairs)}")
         chosen = pairs if pair is None else (pair,)
         found = await door.reading(lambda: funnel(door.reader, chosen, wanted.since, wanted.until))
-        return _json(found.as_plain(), found.seq, door)
+        return _json(found.shown, found.seq, door)
 
     @app.get("/agents/<id>/events")
     async def events(id: str) -> Response:
@@ -394,10 +411,13 @@ def _add_lists(app: QuartTrio, door: Door) -> None:
 
 
 def _as_blocks(frames: list[str]) -> bytes:
-    names = ("ts", "seq", "rule", "reason", "order_ref", "pair", "side", "size")
-    layers = {"risk_veto": "policy", "twak_block": "physics"}
-    blocks = list(map(from_json, frames))
-    return to_json([{"layer": layers[it["event"]]} | {name: it[name] for name in names} for it in blocks])
+    return encoded([_block(from_json(frame)) for frame in frames])
+
+
+def _block(it: Any) -> Block:
+    layer: Literal["policy", "physics"] = "policy" if it["event"] == "risk_veto" else "physics"
+    at, said = from_wire(it["ts"]), (it["rule"], it["reason"], it["order_ref"])
+    return Block(layer, at, it["seq"], *said, it["pair"], it["side"], it["size"])
 
 
 def _add_config(app: QuartTrio, door: Door) -> None:
@@ -433,20 +453,19 @@ def _add_config(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/config")
     async def config(id: str) -> Response:
         door.check(id)
-        return _json(to_plain(door.config), door=door)
+        return _json(door.config, door=door)
 
     @app.patch("/agents/<id>/config")
     async def patch(id: str) -> Response:
         door.check(id)
         change = await _body(dict, "an object")
-        return _json(to_plain(await adopt(change, "changed " + ", ".join(sorted(change)))), door=door)
+        return _json(await adopt(change, "changed " + ", ".join(sorted(change))), door=door)
 
     @app.get("/agents/<id>/config/versions")
     async def versions(id: str) -> Response:
         door.check(id)
         seq, found = await door.reading(lambda: (door.reader.head().seq, door.reader.configs()))
-        rows = [{"seq": before} | from_json(body) for before, body in found]
-        return _json([{name: row[name] for name in ("seq", "version", "ts", "config")} for row in rows], seq, door)
+        return _json([_version(before, body) for before, body in found], seq, door)
 
     @app.get("/agents/<id>/watchlist")
     async def watchlist(id: str) -> Response:
@@ -458,6 +477,12 @@ def _add_config(app: QuartTrio, door: Door) -> None:
         door.check(id)
         pairs = await _body(list, "a list")
         return _json((await adopt({"watchlist": pairs}, "changed watchlist")).watchlist, door=door)
+
+
+def _version(before: int, body: str) -> ConfigVersion:
+    row = decode_row(body)
+    assert isinstance(row, ConfigAdopted), "only those were asked for"
+    return ConfigVersion(before, row.version, row.ts, row.config, None)
 
 
 async def _body(kind: type[T], words: str) -> T:
