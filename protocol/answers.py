@@ -16,6 +16,7 @@ from attrs import frozen
 
 from protocol.errors import Outside
 from protocol.events import Status
+from protocol.money import ZERO
 from protocol.orders import OrderState, Phase, Side
 from protocol.settings import AgentConfig
 
@@ -276,7 +277,12 @@ class Performance:
     fees: Decimal
     slippage: Decimal
     slippage_bps: Decimal | None
-    exposure: Decimal | None
+    exposure: float | None
+
+    @classmethod
+    def nothing(cls, seq: int, phase: Phase, since: datetime | None, until: datetime | None) -> Performance:
+        """Of a book that was not open."""
+        return cls(seq, phase, since, until, None, None, None, 0, 0, None, None, None, None, ZERO, ZERO, None, None)
 
 
 @frozen

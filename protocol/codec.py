@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast, get_args, get_origin
 
+import attrs
 import cattrs
 import msgspec
 from attrs import fields, has
@@ -41,6 +42,7 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _DEEPEST = 5_000
 SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
+_SPARSE: tuple[type[Any], ...] = (Condition, StrategyParams, StrategySpec, PairQuotes)  # None there says "not given"
 # Left out where it has its default: (row, field), or a field of any.
 _OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", "before", "errors", "checks", ("decided", "phase")})
 
@@ -73,6 +75,11 @@ def wire_name(name: str) -> str:
 
 def may_be_left_out(kind: type, name: str) -> bool:
     """Is the field of that class not written where it has its default?"""
+    default = getattr(fields(kind), name).default
+    if kind in _SPARSE:
+        return default is None
+    if default is attrs.NOTHING:
+        return False
     return name in _OMITTED or (getattr(kind, "kind", None), name) in _OMITTED
 
 
@@ -176,8 +183,8 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
-    for part in (Condition, StrategyParams, StrategySpec, PairQuotes):  # None there says "not given"
-        nones = {a.name: override(omit_if_default=True) for a in fields(part) if a.default is None}
+    for part in _SPARSE:
+        nones = {a.name: override(omit_if_default=True) for a in fields(part) if may_be_left_out(part, a.name)}
         converter.register_unstructure_hook(part, make_dict_unstructure_fn(part, converter, **nones))  # type: ignore[arg-type]
     for made in (*EVENTS, *FACTS, *ANSWERS):
         renames = {

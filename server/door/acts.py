@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import trio
-from attrs import field, frozen
-from attrs.validators import optional
+from attrs import frozen
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -26,57 +25,16 @@ from protocol.answers import Check
 from protocol.codec import read_document
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.events import Status
-from protocol.limits import matching
 from protocol.money import Units, booked_down
-from protocol.signing import REVOKE_WORDS, Revoked
+from protocol.signing import Revoked
+from server.door.bodies import DemoteBody, KillBody, PromoteBody, ReapproveBody
 from server.door.problems import Problem, answered
 
 T = TypeVar("T")
 ACT_SECONDS: Final = 15.0
-GO_LIVE: Final = "go live"
-WRITE_OFF: Final = "write off"
 CODES: Final = {
     "guard": "SIGNER_REVOKED"
 }  # of a failing check; the record's own say why, the others are PREFLIGHT_FAILED
-
-
-def _only(words: str) -> Any:
-    return matching(lambda text: text == words, f'must be "{words}"')
-
-
-def _words(words: str) -> Any:
-    return field(validator=_only(words))
-
-
-_reason = field(
-    validator=matching(lambda text: 0 < len(text.strip()) <= 500, "must say why, in 500 characters at most")
-)
-
-
-@frozen
-class PromoteBody:
-    confirm: str = _words(GO_LIVE)
-    force: bool = False
-
-
-@frozen
-class DemoteBody:
-    """`confirm` with its words also writes off what the wallet does not hold."""
-
-    reason: str = _reason
-    confirm: str | None = field(default=None, validator=optional(_only(WRITE_OFF)))
-
-
-@frozen
-class ReapproveBody:
-    demotion: str
-    reason: str = _reason
-
-
-@frozen
-class KillBody:
-    confirm: str = _words(REVOKE_WORDS)
-    reason: str = "by the API"
 
 
 @frozen
