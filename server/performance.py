@@ -122,42 +122,50 @@ class Counted:
         head = self.reader.head()
         first = 1 if since is None else self.reader.first_row_at(to_millis(since))
         behind = head.row + 1 if until is None else min(self.reader.first_row_at(to_millis(until)), head.row + 1)
-        found = self._performed(phase, first, behind, since, until, kept=since is None and until is None)
+        kept = since is None and until is None
+        found = self._performed(phase, head.seq, (first, behind), (since, until), kept=kept)
         return found or Performance.nothing(head.seq, phase, since, until)
 
     def versions(self, phase: Phase) -> tuple[int, list[ConfigVersion]]:
         """Every version with its record, and the log position that they reflect."""
         head = self.reader.head()
-        found = [(row, _adopted(body)) for row, body in self.reader.configs()]
+        found = [(row, _adopted(body)) for row, body in self.reader.configs() if row <= head.row]
         ends = [*((row, config.ts) for row, config in found[1:]), (head.row + 1, None)]
         return head.seq, [
             ConfigVersion(
                 self.reader.seq_at(row), config.version, config.ts, config.config,
-                self._performed(phase, row, behind, config.ts, until, kept=True),
+                self._performed(phase, head.seq, (row, behind), (config.ts, until), kept=True),
             )
             for (row, config), (behind, until) in zip(found, ends, strict=True)
         ]  # fmt: skip
 
     def _performed(
-        self, phase: Phase, first: int, behind: int, since: datetime | None, until: datetime | None, *, kept: bool
+        self,
+        phase: Phase,
+        seq: int,
+        rows: tuple[int, int],
+        times: tuple[datetime | None, datetime | None],
+        *,
+        kept: bool,
     ) -> Performance | None:
-        """The figures out of the rows from `first` to before `behind`; None where the book was not open yet."""
+        """The figures out of the rows from the first to before the second; None where the book was not open yet."""
+        (first, behind), (since, until) = rows, times
         start = self._worth(phase, 1, first) or self._opened(phase, first, behind)
         if start is None:
             return None
         end = self._worth(phase, first, behind) or start
         begins = start.at if since is None else max(since, start.at)
-        tally = self._kept.get((phase, first)) if kept else None
+        tally = self._kept.pop((phase, first), None) if kept else None
         if tally is None:
             tally = Tally(first, begins, self._held_before(phase, first))
-            if kept:
-                self._kept[phase, first] = tally
         for row in self.reader.each(_TRADES, (tally.behind, behind, phase)):
             tally.add(_execution(row))
         tally.behind = max(tally.behind, behind)
+        if kept:  # only now: where the disk fails in the midst, all is counted again
+            self._kept[phase, first] = tally
         closed, traded, lost = tally.closed, tally.traded, tally.slippage
         return Performance(
-            seq=self.reader.head().seq,
+            seq=seq,
             phase=phase,
             from_=since,
             to=until,

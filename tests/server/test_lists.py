@@ -10,15 +10,19 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import trio
 from attrs import evolve
 from werkzeug.datastructures import MultiDict
 
 from actors.journal.store import FILE_NAME, LogReader
 from protocol.codec import from_json
-from server.door import lists
+from server.door import history, lists
+from server.door.app import make_app
+from server.door.desk import Door
 from server.door.lists import Asked, asked, read, turned
 from server.door.tables import TRADE_COLUMNS, rows
 from tests.server.clients import Ended
+from tests.server.doors import ROWS, show
 from tests.server.test_rest import pages
 
 
@@ -76,6 +80,21 @@ def test_trades_are_had_as_csv_whole_and_with_every_number_as_it_is(
             assert (text == "") if value is None else text == value if isinstance(value, str) else float(text) == value
 
 
+@pytest.mark.parametrize("query", ["", "&sort=pnl&order=desc", "&side=sell&sort=hold_s", "&order=desc"])
+async def test_a_csv_of_many_pages_is_the_same(
+    busy: Ended, young: Door, monkeypatch: pytest.MonkeyPatch, query: str
+) -> None:
+    show(young, *ROWS)
+    young.board.ready.set()
+    whole = busy.get(f"/trades?format=csv{query}").content
+    with closing(LogReader(busy.daemon.data_dir / FILE_NAME)) as reader:
+        client = make_app(evolve(young, reader=reader, searcher=reader)).test_client()
+        for limit in (1, 4, len(busy.of("trade"))):
+            monkeypatch.setattr(history, "MAX_LIMIT", limit)
+            answer = await client.get(f"/agents/seed/trades?format=csv{query}")
+            assert await answer.get_data() == whole
+
+
 def test_a_text_that_a_spreadsheet_would_calculate_is_a_text() -> None:
     bad = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", '=cmd|"/c calc"!A1']
     for text in bad:
@@ -109,6 +128,25 @@ def test_an_entry_is_had_by_its_id(busy: Ended) -> None:
     assert busy.get(f"/journal/{trade['journal_ref']}?to={trade['ts']}").json()["code"] == "ENTRY_NOT_FOUND"
     # An id that is only told of by other entries is no entry's.
     assert busy.get(f"/journal/{trade['order_ref']}").json()["code"] == "ENTRY_NOT_FOUND"
+
+
+@pytest.mark.parametrize("path", ["/journal?q=lost", "/trades?sort=pnl", "/performance", "/config/versions", "/funnel"])
+async def test_what_is_searched_holds_up_no_other_read(young: Door, path: str) -> None:
+    asked_for = trio.Event()
+
+    async def searching(_: Any) -> Any:
+        asked_for.set()
+        await trio.sleep_forever()
+
+    show(young, *ROWS)
+    young.board.ready.set()
+    client = make_app(evolve(young, searching=searching)).test_client()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.get, f"/agents/seed{path}")
+        await asked_for.wait()
+        for other in ("", "/equity", "/journal", "/trades", "/events", "/journal?type=STARTED"):
+            assert (await client.get(f"/agents/seed{other}")).status_code == 200
+        nursery.cancel_scope.cancel()
 
 
 # --- a search through more than is looked at for one page
