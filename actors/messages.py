@@ -22,7 +22,7 @@ from protocol.events import EntryType, Intended, JournalEntry, OrderPlaced, Quot
 from protocol.market import Round, Tick
 from protocol.orders import Order, Quote, named
 from protocol.settings import AgentConfig
-from protocol.signing import Anchor, Revoked
+from protocol.signing import Anchor, GuardStatus, Revoked
 
 # --- to the Journal
 
@@ -103,6 +103,13 @@ class OutageChanged:
 
     what: Outside
     outage: Outage | None
+
+
+@frozen
+class GuardSeen:
+    """How the signing guard stands, as it was last seen."""
+
+    status: GuardStatus
 
 
 # --- down the pipeline

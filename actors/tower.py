@@ -122,6 +122,17 @@ class Floor:
     capacity: int = 256
 
 
+@frozen
+class FloorState:
+    """How a floor is: messages that wait, restarts so far, and seconds since it showed life."""
+
+    name: str
+    mailbox: int
+    capacity: int
+    restarts: int
+    silence: float
+
+
 @frozen(eq=False)
 class Address:
     """One addressee, as seen from one desk."""
@@ -213,6 +224,20 @@ class Tower:
     def silence(self) -> float:
         """Seconds since the floor that has been silent longest showed life."""
         return trio.current_time() - min(self._beats)
+
+    def floors(self) -> list[FloorState]:
+        """How each floor is, oldest first."""
+        now = trio.current_time()
+        return [
+            FloorState(
+                floor.name,
+                outbox.statistics().current_buffer_used,
+                floor.capacity,
+                self.restarts[floor.name],
+                now - beat,
+            )
+            for floor, (outbox, _), beat in zip(self._floors, self._boxes, self._beats, strict=True)
+        ]
 
     async def run(self) -> None:
         end: BaseException | None = None

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar, cast, get_args, get_origin
 
+import attrs
 import cattrs
 import msgspec
 from attrs import fields, has
@@ -24,6 +25,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from protocol.answers import ANSWERS
 from protocol.errors import InvalidSetting
 from protocol.events import EVENTS, FACTS, Row
 from protocol.limits import NOTHING, Impossible
@@ -40,9 +42,9 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 _DEEPEST = 5_000
 SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
-# Left out of a row where it has its default: (row, field), or a field of any.
-_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", "before", ("decided", "phase")})
-_PYTHON_NAMES = {"from_": "from", "return_": "return"}
+_SPARSE: tuple[type[Any], ...] = (Condition, StrategyParams, StrategySpec, PairQuotes)  # None there says "not given"
+# Left out where it has its default: (row, field), or a field of any.
+_OMITTED = frozenset({"hold_s", "return_", "filled_at", "tx_hash", "before", "errors", "checks", ("decided", "phase")})
 
 
 def to_json(value: object) -> bytes:
@@ -60,6 +62,25 @@ def from_json(data: bytes | str) -> Any:
         raise ValueError("it nests too deeply") from None
     except ArithmeticError:
         raise ValueError("it has a number that is out of range") from None
+
+
+def wire_name(name: str) -> str:
+    """The field as it stands in JSON; Python keeps some words for itself.
+
+    >>> wire_name("return_"), wire_name("equity")
+    ('return', 'equity')
+    """
+    return name.removesuffix("_")
+
+
+def may_be_left_out(kind: type, name: str) -> bool:
+    """Is the field of that class not written where it has its default?"""
+    default = getattr(fields(kind), name).default
+    if kind in _SPARSE:
+        return default is None
+    if default is attrs.NOTHING:
+        return False
+    return name in _OMITTED or (getattr(kind, "kind", None), name) in _OMITTED
 
 
 def _number(kind: type, *, strict: bool) -> Any:
@@ -162,19 +183,16 @@ def _make_converter(*, strict: bool) -> cattrs.Converter:
     converter.register_structure_hook(str, _exactly(str, "text"))
     converter.register_structure_hook(bool, _exactly(bool, "true or false"))
     converter.register_structure_hook_func(lambda kind: str(kind).startswith("typing.Literal"), _literal)
-    for part in (Condition, StrategyParams, StrategySpec, PairQuotes):  # None there says "not given"
-        nones = {a.name: override(omit_if_default=True) for a in fields(part) if a.default is None}
+    for part in _SPARSE:
+        nones = {a.name: override(omit_if_default=True) for a in fields(part) if may_be_left_out(part, a.name)}
         converter.register_unstructure_hook(part, make_dict_unstructure_fn(part, converter, **nones))  # type: ignore[arg-type]
-    for row in (*EVENTS, *FACTS):
+    for made in (*EVENTS, *FACTS, *ANSWERS):
         renames = {
-            a.name: override(
-                rename=_PYTHON_NAMES.get(a.name, a.name),
-                omit_if_default=a.name in _OMITTED or (row.kind, a.name) in _OMITTED,
-            )
-            for a in fields(row)
+            a.name: override(rename=wire_name(a.name), omit_if_default=may_be_left_out(made, a.name))
+            for a in fields(made)
         }
-        converter.register_unstructure_hook(row, make_dict_unstructure_fn(row, converter, **renames))  # type: ignore[arg-type]
-        converter.register_structure_hook(row, make_dict_structure_fn(row, converter, **renames))  # type: ignore[arg-type]
+        converter.register_unstructure_hook(made, make_dict_unstructure_fn(made, converter, **renames))  # type: ignore[arg-type]
+        converter.register_structure_hook(made, make_dict_structure_fn(made, converter, **renames))  # type: ignore[arg-type]
     return converter
 
 
@@ -185,6 +203,11 @@ _documents = _make_converter(strict=True)
 def to_plain(value: object) -> Any:
     """Any of our values as plain data: dicts, lists, text, Decimals."""
     return _log.unstructure(value)
+
+
+def encoded(value: object) -> bytes:
+    """Any of our values as JSON."""
+    return _encoder.encode(_log.unstructure(value))
 
 
 def from_plain(data: Any, kind: type[T]) -> T:

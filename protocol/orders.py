@@ -13,6 +13,13 @@ from attrs import frozen
 Side = Literal["buy", "sell"]
 Phase = Literal["paper", "live"]
 
+# intended    nothing of it has left this machine
+# approving   a transaction that lets the router take the tokens is signed
+# approved    it is mined
+# swapping    the swap is signed
+# handed      a kit was asked to do all of it by itself
+OrderState = Literal["intended", "approving", "approved", "swapping", "handed"]
+
 
 @frozen
 class Order:

@@ -29,7 +29,8 @@ from protocol.times import to_wire
 from server import bulkhead
 from server.backtesting.queue import Backtests
 from server.boot import Booted, boot, findable, only_daemon, started
-from server.door.app import Door, make_app
+from server.door.app import make_app
+from server.door.desk import Door
 from server.door.gate import LOOPBACK, Gate
 from server.door.stream import Behind, follow
 from server.notes import line
@@ -118,6 +119,8 @@ class _Daemon:
             backtests=self._backtests,
             armed=self._booted.armed,
             market_settings=findable(self._settings.market, self._booted.market.pinned),
+            searcher=LogReader(self._booted.log),
+            searching=in_threads(1),
         )
         gate = Gate(make_app(door), self._settings.server, port)  # type: ignore[arg-type]
         async with trio.open_nursery() as nursery:

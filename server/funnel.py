@@ -17,9 +17,10 @@ import click
 from attrs import define, field, frozen
 
 from actors.journal.store import FILE_NAME, LAYOUT, LogReader
-from protocol.codec import from_json, to_json
+from protocol import answers
+from protocol.codec import from_json, to_json, to_plain
 from protocol.errors import UserError
-from protocol.times import from_millis, parse_time, to_millis, to_wire
+from protocol.times import from_millis, parse_time, to_millis
 from server.offline import open_log
 
 # The gates in their order, each with what is left behind it.
@@ -77,15 +78,19 @@ class Way:
             for code, count in codes.items():
                 self.refused(gate, code, count)
 
-    def as_plain(self, gates: Iterable[str]) -> dict[str, Any]:
-        counts = {GATES[gate]: self.left(gate) for gate in gates}
-        filled = counts.pop(GATES["fill"])
-        return {"signals": self.signals, **counts, "waiting": self.waiting, "filled": filled, "by_code": self.by_code,
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Of entries: what was left behind each gate, and the noes."""
+        counts = {name: self.left(gate) for gate, name in GATES.items()}
+        return {"signals": self.signals, **counts, "waiting": self.waiting, "by_code": self.by_code,
                 "unfilled": dict(self.noes["fill"])}  # fmt: skip
 
-
-# An exit is asked for no regime and no fees, and no rule holds it back.
-EXIT_GATES: Final = ("quote", "fill")
+    @property
+    def as_exits(self) -> answers.ExitWay:
+        """An exit is asked for no regime and no fees, and no rule holds it back."""
+        return answers.ExitWay(
+            self.signals, self.left("quote"), self.waiting, self.filled, self.by_code, dict(self.noes["fill"])
+        )
 
 
 @frozen
@@ -99,18 +104,17 @@ class Funnel:
     entries: dict[str, Way]
     exits: dict[str, Way]
 
-    def as_plain(self) -> dict[str, Any]:
+    @property
+    def shown(self) -> answers.Funnel:
         """As REST shows it: all pairs together, then each by itself."""
-        return {
-            "from": None if self.since is None else to_wire(from_millis(self.since)),
-            "to": None if self.until is None else to_wire(from_millis(self.until)),
-            **_plain(_together(self.entries.values()), _together(self.exits.values())),
-            "pairs": {pair: _plain(self.entries[pair], self.exits[pair]) for pair in self.entries},
-        }
+        since, until = (None if ms is None else from_millis(ms) for ms in (self.since, self.until))
+        entries, exits = _together(self.entries.values()), _together(self.exits.values())
+        pairs = {pair: answers.Way(**way.counts, exits=self.exits[pair].as_exits) for pair, way in self.entries.items()}
+        return answers.Funnel(since, until, **entries.counts, exits=exits.as_exits, pairs=pairs)
 
-
-def _plain(entries: Way, exits: Way) -> dict[str, Any]:
-    return {**entries.as_plain(GATES), "exits": exits.as_plain(EXIT_GATES)}
+    def as_plain(self) -> dict[str, Any]:
+        plain: dict[str, Any] = to_plain(self.shown)
+        return plain
 
 
 def _together(ways: Iterable[Way]) -> Way:

@@ -8,7 +8,7 @@ import click
 import httpx
 
 from protocol.errors import UserError
-from server.door.acts import GO_LIVE, WRITE_OFF
+from server.door.bodies import GO_LIVE, WRITE_OFF
 
 SECONDS: Final = 60.0
 

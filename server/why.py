@@ -26,6 +26,7 @@ from actors.risk_engine.state import RiskState, traded
 from actors.strategist.conduct import intent
 from actors.strategist.memory import Memory, Mind
 from actors.strategist.signals import EDGE_CANDLES, PairView, Test, expected_edge, round_trip, too_dear
+from protocol.answers import RiskCheck, RuleCheck
 from protocol.codec import decode_row, from_json, from_plain, to_json, to_plain
 from protocol.errors import UserError
 from protocol.events import ConfigAdopted, Decided, JournalEntry, OrderPlaced, QuoteRejected, RoundSettled, Row, Trade
@@ -227,7 +228,7 @@ class _Asked:
             "regime": None if held else self._regime(),
             "fees": None if held else self._fees(size),
             "quote": self._quote(order),
-            "risk": None if held else {"size": size, **risk_check(now.risk, now.book, order, at)},
+            "risk": None if held else {"size": size, **to_plain(risk_check(now.risk, now.book, order, at))},
         }  # fmt: skip
 
     @property
@@ -321,24 +322,18 @@ def _status(book: Book, pair: str) -> dict[str, Any]:
             "cost": held.cost, "value": book.worth(pair)}  # fmt: skip
 
 
-def risk_check(state: RiskState, book: Book, order: Order, at: datetime) -> dict[str, Any]:
+def risk_check(state: RiskState, book: Book, order: Order, at: datetime) -> RiskCheck:
     """What every rule says to this order, and the first that objects."""
-    found = [
-        {
-            "rule": check.rule, "measured": check.measured, "limit": check.limit, "passes": check.reason is None,
-            "headroom_pct": None if check.headroom is None else booked(check.headroom * 100), "reason": check.reason,
-            "until": to_wire(check.until) if check.until and check.reason else None,
-        }
+    found = tuple(
+        RuleCheck(
+            check.rule, check.measured, check.limit, check.reason is None,
+            None if check.headroom is None else booked(check.headroom * 100), check.reason,
+            check.until if check.until and check.reason else None,
+        )
         for check in checks(state, order, book, at)
-    ]  # fmt: skip
-    no = next((check for check in found if not check["passes"]), {"rule": None, "reason": None})
-    return {
-        "passes": no["rule"] is None,
-        "rule": no["rule"],
-        "reason": no["reason"],
-        "at": to_wire(at),
-        "checks": found,
-    }
+    )  # fmt: skip
+    no = next((check for check in found if not check.passes), None)
+    return RiskCheck(no is None, no.rule if no else None, no.reason if no else None, at, found)
 
 
 # --- what became of it

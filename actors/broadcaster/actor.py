@@ -14,7 +14,7 @@ from actors.executor.book import Book
 from actors.executor.live import FOLDED as LIVE_ROWS
 from actors.executor.live import Live
 from actors.journal.store import DISK_ERRORS, MAKER, Checkpoint, LogReader
-from actors.messages import Committed, OutageChanged
+from actors.messages import Committed, GuardSeen, OutageChanged
 from actors.ports import Blocking
 from actors.risk_engine.state import FOLDED as RISK_ROWS
 from actors.risk_engine.state import RiskState
@@ -77,6 +77,8 @@ class Broadcaster(Actor):
                 self._board.outages[message.what] = message.outage
                 if message.outage is None and before is not None:
                     await self._caught_up()
+            case GuardSeen():
+                self._board.guard = message.status
             case _:
                 raise TypeError(f"the Broadcaster does not take {message!r}")
 

@@ -19,6 +19,7 @@ from actors.risk_engine import state as risks
 from actors.risk_engine.state import RiskState
 from protocol.errors import Outage, Outside
 from protocol.events import Row
+from protocol.signing import GuardStatus
 
 Committal = tuple[int, int | None, str, Row | None]  # row, seq, frame, and its value where a fold needs it
 
@@ -36,6 +37,7 @@ class Board:
         self.book = Book()
         self.live = Live()
         self.outages: dict[Outside, Outage | None] = {}
+        self.guard: GuardStatus | None = None  # as it was last seen
         self.ready = trio.Event()  # the log has been read to its end once
         self.closed = False  # nothing more will be shown
         self._frames: list[str] = []  # the latest, the last of them `seq`

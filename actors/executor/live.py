@@ -7,7 +7,7 @@ can be held against the chain to the wei.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from attrs import Factory, frozen
 from attrs import evolve as changed
@@ -34,16 +34,10 @@ from protocol.events import (
     WrittenOff,
 )
 from protocol.money import ZERO, Units
+from protocol.orders import OrderState
 
 NATIVE: Final = "gas"  # the chain's own coin, which no pair trades: only its wrapping is a token
 USDT: Final = "USDT"
-
-# intended    nothing of it has left this machine
-# approving   a transaction that lets the router take the tokens is signed
-# approved    it is mined
-# swapping    the swap is signed
-# handed      a kit was asked to do all of it by itself
-OrderState = Literal["intended", "approving", "approved", "swapping", "handed"]
 
 
 @frozen

@@ -24,7 +24,7 @@ from typing import Any, Final
 from attrs import evolve as changed
 from attrs import frozen
 
-from actors.executor.live import NATIVE, Live, OpenOrder, OrderState
+from actors.executor.live import NATIVE, Live, OpenOrder
 from actors.executor.swaps import Decimals, executed_live, traded
 from protocol.events import (
     Frozen,
@@ -38,7 +38,7 @@ from protocol.events import (
     TwakBlock,
 )
 from protocol.money import Units, booked, usdt
-from protocol.orders import entry_ref, named
+from protocol.orders import OrderState, entry_ref, named
 from protocol.settings import AgentConfig
 
 

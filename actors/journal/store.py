@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 ) STRICT;
 """
 HAS_TAG: Final = "EXISTS (SELECT 1 FROM json_each(body, '$.tags') WHERE value = ?)"
+HAS_ID: Final = "body ->> '$.id' = ?"
 # The errors by which SQLite says that the disk does not take or give what it should, now.
 DISK_ERRORS: Final = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError, apsw.BusyError)
 _CHUNK: Final = 2**16  # SQLite writes less than 128 KB at once
@@ -165,13 +166,25 @@ class LogReader(_Log):
         """The seq of the last event up to `row`."""
         return _seq_at(self._db, row)
 
+    def row_at(self, seq: int) -> int:
+        """The row of the last event up to `seq`; 0 before the first."""
+        return self._db.execute("SELECT row FROM log WHERE seq <= ? ORDER BY seq DESC LIMIT 1", (seq,)).get or 0
+
+    def size(self) -> int:
+        """Bytes that the log takes, as it is committed."""
+        return int(self._db.pragma("page_count") * self._db.pragma("page_size"))
+
     def configs(self) -> list[tuple[int, str]]:
-        """(seq, body) of every version of the config, oldest first; seq is of the last event before it."""
-        found = self._db.execute("SELECT row, body FROM log WHERE kind = 'config' ORDER BY row").fetchall()
-        return [(self.seq_at(cast(int, row)), str(body)) for row, body in found]
+        """(row, body) of every version of the config, oldest first."""
+        query = "SELECT row, body FROM log WHERE kind = 'config' ORDER BY row"
+        return cast(list[tuple[int, str]], self._db.execute(query).fetchall())
 
     def select(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         return self._db.execute(query, tuple(values)).fetchall()
+
+    def each(self, query: str, values: Sequence[Any] = ()) -> Iterator[Any]:
+        """As `select`, of so many that they are better not all there at once."""
+        return iter(self._db.execute(query, tuple(values)))
 
     def first_row_at(self, ts: int) -> int:
         """The number of the first row whose time is at or after `ts` (ms); one past the end if there is none."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, Literal
 
 from attrs import frozen
 
 from actors.executor.book import Book
 from actors.risk_engine.state import RiskState
+from protocol.answers import EvaluationState
 from protocol.money import PCT, ZERO, booked
-
-EvaluationState = Literal["EVALUATING", "WINDOW_EXTENDED", "ELIGIBLE", "FAILED"]
 
 
 @frozen
@@ -24,6 +22,10 @@ class Objective:
     limit: Decimal
     met: bool
     headroom: Decimal | None
+
+    @property
+    def headroom_pct(self) -> Decimal | None:
+        return None if self.headroom is None else booked(self.headroom * 100)
 
 
 @frozen
@@ -120,15 +122,3 @@ def taken(book: Book) -> set[str]:
 def _count(rule: str, current: int, limit: int, *, full: bool = False) -> Objective:
     """A count below its limit, or (`full`) up to it."""
     return Objective(rule, Decimal(current), Decimal(limit), current < limit or (full and current == limit), None)
-
-
-def as_plain(objective: Objective) -> dict[str, Any]:
-    """As REST shows it; `headroom_pct` in percent."""
-    headroom = None if objective.headroom is None else booked(objective.headroom * 100)
-    return {
-        "rule": objective.rule,
-        "current": objective.current,
-        "limit": objective.limit,
-        "met": objective.met,
-        "headroom_pct": headroom,
-    }

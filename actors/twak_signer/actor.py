@@ -17,6 +17,7 @@ from actors.executor.live import USDT, OpenOrder
 from actors.executor.order_life import Sighting
 from actors.executor.swaps import base_of
 from actors.messages import (
+    GuardSeen,
     Inspect,
     LookAfter,
     Observe,
@@ -145,6 +146,7 @@ class TwakSigner(Actor):
             try:
                 self._broadcaster.tell(OutageChanged("guard", outage))
                 if status is not None:  # again and again: what is new in it, the log knows
+                    self._broadcaster.tell(GuardSeen(status))
                     self._strategist.tell(SigningChanged(status.killed_at, status.killed_reason or "", status.killed))
             except MailboxFull:
                 log.warning("a floor is too busy to hear of the guard")

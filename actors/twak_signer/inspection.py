@@ -15,6 +15,7 @@ from actors.executor.swaps import Decimals, base_of
 from actors.risk_engine.moves import promotable
 from actors.risk_engine.state import RiskState
 from actors.twak_signer.transactions import GAS, address_of
+from protocol.answers import Check
 from protocol.money import PCT, ZERO, Units, booked, booked_down, pct, usdt
 from protocol.settings import ChainSettings
 from protocol.signing import Anchor, GuardStatus
@@ -45,34 +46,23 @@ class Inspection:
     waiting: int = 0
 
 
-@frozen
-class PreflightCheck:
-    """One condition of a promotion: `detail` has its numbers, whether it holds or not."""
-
-    name: str
-    ok: bool
-    detail: str
-
-
 def preflight(
     seen: Inspection, risk: RiskState, live: Live, settings: ChainSettings, decimals: Decimals, *, force: bool
-) -> tuple[PreflightCheck, ...]:
+) -> tuple[Check, ...]:
     """All conditions, those that hold, too, so that a person sees what was looked at."""
     no = promotable(risk, force=force)
     words = "by force" if force else "the record has earned it"
     return (
-        PreflightCheck("record", no is None, words if no is None else no.reason),
+        Check("record", no is None, words if no is None else no.reason),
         *_guard(seen, risk, settings),
         *_wallet(seen, risk, live, decimals),
         *(_round_trip(pair, seen.round_trips.get(pair)) for pair in risk.settings.watchlist),
-        PreflightCheck(
-            "orders", not live.orders, f"{len(live.orders)} live orders are open" if live.orders else "none is open"
-        ),
-        PreflightCheck("flattening", live.flattening is None, live.flattening or "nothing is being sold out"),
+        Check("orders", not live.orders, f"{len(live.orders)} live orders are open" if live.orders else "none is open"),
+        Check("flattening", live.flattening is None, live.flattening or "nothing is being sold out"),
     )
 
 
-def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[PreflightCheck, ...]:
+def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[Check, ...]:
     guard = seen.guard
     killed = f"killed at {guard.killed_at} ({guard.killed_reason})" if guard.killed else f"signs, by way of {guard.way}"
     missing = [
@@ -84,48 +74,48 @@ def _guard(seen: Inspection, risk: RiskState, settings: ChainSettings) -> tuple[
     cut = theirs is not None and theirs.log_id == ours.log_id and theirs.row > ours.row
     router = f"{settings.router}, the guard's is {guard.router}"
     return (
-        PreflightCheck("guard", not guard.killed, killed),
-        PreflightCheck("chain_id", guard.chain_id == settings.chain_id, f"{settings.chain_id} and {guard.chain_id}"),
-        PreflightCheck("router", seen.router_fits and _same(guard.router, settings.router), router),
-        PreflightCheck(
+        Check("guard", not guard.killed, killed),
+        Check("chain_id", guard.chain_id == settings.chain_id, f"{settings.chain_id} and {guard.chain_id}"),
+        Check("router", seen.router_fits and _same(guard.router, settings.router), router),
+        Check(
             "allowlist",
             not missing,
             f"the guard does not allow {', '.join(missing)}" if missing else "covers the watchlist",
         ),
-        PreflightCheck(
+        Check(
             "log", not cut, f"the guard was shown row {theirs.row if theirs else 0}, the log ends with row {ours.row}"
         ),
     )  # fmt: skip
 
 
-def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -> tuple[PreflightCheck, ...]:
+def _wallet(seen: Inspection, risk: RiskState, live: Live, decimals: Decimals) -> tuple[Check, ...]:
     cash = seen.units.get(USDT, Units(0)).amount(decimals[USDT])
     equity = equity_of(seen.units, live, decimals)
     size = equity * risk.settings.strategy.spec.params.position_size_pct * PCT
     gas, needed = seen.units.get(NATIVE, Units(0)), Units(SWAPS * (GAS["swap"] + GAS["approval"]) * seen.gas_price)
     lost = [_held(base_of(pair), seen.units, live, decimals) for pair in lacking(live, seen.units)]
     return (
-        PreflightCheck("balance", cash > 0 or bool(live.book.positions), f"the wallet holds {usdt(cash)}"),
-        PreflightCheck(
+        Check("balance", cash > 0 or bool(live.book.positions), f"the wallet holds {usdt(cash)}"),
+        Check(
             "gas", gas >= needed, f"{gas.amount(18):.6f} BNB, {SWAPS} swaps may take {needed.amount(18):.6f}"
         ),
-        PreflightCheck(
+        Check(
             "gas price", seen.gas_is_priced, "the router prices gas" if seen.gas_is_priced else "no pool prices gas"
         ),
-        PreflightCheck(
+        Check(
             "per_trade_cap", size <= seen.guard.per_trade_cap,
             f"an entry would be {usdt(size)}, the guard allows {usdt(seen.guard.per_trade_cap)}",
         ),
-        PreflightCheck(
+        Check(
             "daily_cap", size <= seen.guard.daily_cap - seen.guard.spent_today,
             f"an entry would be {usdt(size)}, of {usdt(seen.guard.daily_cap)} a day {usdt(seen.guard.spent_today)} are "
             "spent",
         ),
-        PreflightCheck(
+        Check(
             "holdings", not lost, f"the wallet holds only {', '.join(lost)}: `forestay demote --write-off` writes off "
             "what is lost" if lost else "the wallet holds what the live book says",
         ),
-        PreflightCheck(
+        Check(
             "pending", not seen.waiting,
             f"{seen.waiting} of the wallet's transactions wait to be mined: what it will hold is not known yet"
             if seen.waiting else "nothing of the wallet's waits to be mined",
@@ -138,11 +128,11 @@ def _held(token: str, wallet: Mapping[str, Units], live: Live, decimals: Decimal
     return f"{has.normalize():f} of the live book's {should.normalize():f} {token}"
 
 
-def _round_trip(pair: str, cost: Decimal | None) -> PreflightCheck:
+def _round_trip(pair: str, cost: Decimal | None) -> Check:
     if cost is None:
-        return PreflightCheck(f"quote {pair}", False, "the router gives no quote")
+        return Check(f"quote {pair}", False, "the router gives no quote")
     detail = f"buying and selling again costs {pct(cost)}, the limit is {ROUND_TRIP_PCT} %"
-    return PreflightCheck(f"quote {pair}", cost <= ROUND_TRIP_PCT * PCT, detail)
+    return Check(f"quote {pair}", cost <= ROUND_TRIP_PCT * PCT, detail)
 
 
 def equity_of(units: Mapping[str, Units], live: Live, decimals: Decimals) -> Decimal:

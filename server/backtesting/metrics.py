@@ -13,6 +13,8 @@ from decimal import Decimal
 from statistics import fmean, stdev
 from typing import Any, Final
 
+from attrs import define
+
 from actors.risk_engine.state import drawdown
 from protocol.money import ZERO, booked
 from protocol.times import to_wire
@@ -28,7 +30,7 @@ def metrics(record: Record) -> dict[str, Any]:
     span, closed = record.ends - record.begins, _closed(record.trips)
     growth, daily = cagr(record.initial, record.final, span), daily_returns(record.curve)
     return {
-        "return": _change(record.initial, record.final),
+        "return": change(record.initial, record.final),
         "cagr": growth,
         "max_drawdown": record.max_drawdown,
         "daily_drawdown": record.daily_drawdown,
@@ -148,8 +150,9 @@ def exposure(held_seconds: float, span: timedelta) -> float | None:
 # --- of the round trips
 
 
-def _closed(trips: Sequence[RoundTrip]) -> dict[str, Any]:
-    """What round trips came to; a pnl is after fees, and one of zero neither wins nor loses.
+@define
+class WonAndLost:
+    """What closed trades came to; a pnl is after fees, and one of zero neither wins nor loses.
 
     - expectancy: the mean pnl of a trade;
     - win_rate: winning trades / all trades;
@@ -158,19 +161,59 @@ def _closed(trips: Sequence[RoundTrip]) -> dict[str, Any]:
 
     Trading platforms report them so; they have no one source.
     """
-    won = [trip.pnl for trip in trips if trip.pnl > 0]
-    lost = [trip.pnl for trip in trips if trip.pnl < 0]
-    pnl = sum((trip.pnl for trip in trips), ZERO)
+
+    trades: int = 0
+    wins: int = 0
+    losses: int = 0
+    won: Decimal = ZERO
+    lost: Decimal = ZERO
+
+    def add(self, pnl: Decimal) -> None:
+        self.trades += 1
+        if pnl > 0:
+            self.wins, self.won = self.wins + 1, self.won + pnl
+        elif pnl < 0:
+            self.losses, self.lost = self.losses + 1, self.lost + pnl
+
+    @property
+    def pnl(self) -> Decimal:
+        return self.won + self.lost
+
+    @property
+    def win_rate(self) -> Decimal | None:
+        return _share(Decimal(self.wins), self.trades)
+
+    @property
+    def average_win(self) -> Decimal | None:
+        return _share(self.won, self.wins)
+
+    @property
+    def average_loss(self) -> Decimal | None:
+        return _share(self.lost, self.losses)
+
+    @property
+    def expectancy(self) -> Decimal | None:
+        return _share(self.pnl, self.trades)
+
+    @property
+    def profit_factor(self) -> float | None:
+        return _ratio(float(self.won), -float(self.lost))
+
+
+def _closed(trips: Sequence[RoundTrip]) -> dict[str, Any]:
+    found = WonAndLost()
+    for trip in trips:
+        found.add(trip.pnl)
     return {
-        "trades": len(trips),
-        "pnl": pnl,
+        "trades": found.trades,
+        "pnl": found.pnl,
+        "win_rate": found.win_rate,
+        "average_win": found.average_win,
+        "average_loss": found.average_loss,
+        "expectancy": found.expectancy,
+        "profit_factor": found.profit_factor,
         "fees": sum((trip.fees for trip in trips), ZERO),
         "slippage": sum((trip.slippage for trip in trips), ZERO),
-        "win_rate": _share(Decimal(len(won)), len(trips)),
-        "average_win": _share(sum(won, ZERO), len(won)),
-        "average_loss": _share(sum(lost, ZERO), len(lost)),
-        "expectancy": _share(pnl, len(trips)),
-        "profit_factor": _ratio(float(sum(won, ZERO)), -float(sum(lost, ZERO))),
     }
 
 
@@ -198,7 +241,7 @@ def _per_month(record: Record) -> dict[str, dict[str, Any]]:
     for month in _months(_month(record.begins), _month(record.ends)):
         close, closed = closing.get(month, before), _closed(trips.get(month, []))
         found["{:04}-{:02}".format(*month)] = {
-            "return": _change(before, close),
+            "return": change(before, close),
             **{key: closed[key] for key in ("pnl", "trades", "fees", "win_rate")},
         }
         before = close
@@ -225,8 +268,8 @@ def _months(first: tuple[int, int], last: tuple[int, int]) -> Iterator[tuple[int
         year, month = (year, month + 1) if month < 12 else (year + 1, 1)
 
 
-def _change(before: Decimal, after: Decimal) -> Decimal | None:
-    """As a fraction."""
+def change(before: Decimal, after: Decimal) -> Decimal | None:
+    """As a fraction; None where nothing was there before."""
     return booked(after / before - 1) if before > 0 else None
 
 

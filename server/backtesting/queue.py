@@ -14,18 +14,18 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import trio
-from attrs import define, field
+from attrs import asdict, define, field
 
-from protocol.codec import from_json, to_json
-from server.backtesting.worker import Job, encoded
+from protocol.answers import Backtest, BacktestState, FinishedBacktest
+from protocol.codec import encoded, from_json
+from server.backtesting.worker import Job
 
 log = logging.getLogger("forestay.backtests")
 WAITING: Final = 8
 KEPT: Final = 50
-State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
 class QueueFull(Exception):
@@ -40,7 +40,7 @@ class Ticket:
     name: str
     submitted: str
     job: Job | None
-    state: State = "queued"
+    state: BacktestState = "queued"
     progress: float = 0.0
     reached: str | None = None
     error: str | None = None
@@ -52,15 +52,16 @@ class Ticket:
     def ended(self) -> bool:
         return self.state in ("done", "failed", "cancelled")
 
-    def as_plain(self, now: float, *, result: bool = False) -> dict[str, Any]:
+    def shown(self, now: float) -> Backtest:
         left = None
         if self.state == "running" and self.progress > 0:
             left = round((now - self.begun) * (1 / self.progress - 1), 1)
-        plain = {
-            "id": self.id, "name": self.name, "state": self.state, "submitted": self.submitted,
-            "progress": round(self.progress, 4), "reached": self.reached, "seconds_left": left, "error": self.error,
-        }  # fmt: skip
-        return plain | {"result": self.result} if result else plain
+        progress = round(self.progress, 4)
+        return Backtest(self.id, self.name, self.state, self.submitted, progress, self.reached, left, self.error)
+
+    def whole(self, now: float) -> FinishedBacktest:
+        """With its result."""
+        return FinishedBacktest(**asdict(self.shown(now)), result=self.result)
 
 
 class Backtests:
@@ -146,7 +147,7 @@ class Backtests:
 
     # --- what is kept
 
-    def _end(self, ticket: Ticket, state: State) -> None:
+    def _end(self, ticket: Ticket, state: BacktestState) -> None:
         """Remember how it ended, on the disk, too; the oldest are let go."""
         ticket.state, ticket.job = state, None
         ended = [other for other in self._tickets.values() if other.ended]
@@ -156,7 +157,7 @@ class Backtests:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
             fresh = self._path(ticket).with_suffix(".new")
-            fresh.write_bytes(to_json(ticket.as_plain(0.0, result=True)))
+            fresh.write_bytes(encoded(ticket.whole(0.0)))
             os.replace(fresh, self._path(ticket))
         except OSError as error:
             log.warning("backtest %s could not be kept: %s", ticket.id, error)

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from attrs import frozen
 
-from protocol.codec import from_json, from_plain, to_json, to_plain
+from protocol.codec import from_json, from_plain, to_json
 from protocol.errors import UserError
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import to_wire
@@ -67,10 +67,6 @@ def _now_and_then(say: Callable[..., None]) -> Callable[[Progress], None]:
             say(progress=progress.done, reached=to_wire(progress.at))
 
     return watch
-
-
-def encoded(job: Job) -> bytes:
-    return to_json(to_plain(job))
 
 
 if __name__ == "__main__":

@@ -7,8 +7,7 @@ from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 import trio
-from attrs import asdict, field, frozen
-from attrs.validators import optional
+from attrs import frozen
 from quart import Response, request
 from quart_trio import QuartTrio
 
@@ -20,61 +19,22 @@ from actors.messages import ChangeStatus, Inspect, RevokeSigning
 from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, promotable
 from actors.tower import Died, MailboxFull, TooLate, Tower
 from actors.twak_signer.actor import NOT_ARMED, Armed
-from actors.twak_signer.inspection import PROMISES, Inspection, PreflightCheck, equity_of, opening_units, preflight
+from actors.twak_signer.inspection import PROMISES, Inspection, equity_of, opening_units, preflight
+from protocol import answers
+from protocol.answers import Check
 from protocol.codec import read_document
 from protocol.errors import InvalidSetting, Outage, Refusal
 from protocol.events import Status
-from protocol.limits import matching
 from protocol.money import Units, booked_down
-from protocol.signing import REVOKE_WORDS, Revoked
+from protocol.signing import Revoked
+from server.door.bodies import DemoteBody, KillBody, PromoteBody, ReapproveBody
 from server.door.problems import Problem, answered
 
 T = TypeVar("T")
 ACT_SECONDS: Final = 15.0
-GO_LIVE: Final = "go live"
-WRITE_OFF: Final = "write off"
 CODES: Final = {
     "guard": "SIGNER_REVOKED"
 }  # of a failing check; the record's own say why, the others are PREFLIGHT_FAILED
-
-
-def _only(words: str) -> Any:
-    return matching(lambda text: text == words, f'must be "{words}"')
-
-
-def _words(words: str) -> Any:
-    return field(validator=_only(words))
-
-
-_reason = field(
-    validator=matching(lambda text: 0 < len(text.strip()) <= 500, "must say why, in 500 characters at most")
-)
-
-
-@frozen
-class PromoteBody:
-    confirm: str = _words(GO_LIVE)
-    force: bool = False
-
-
-@frozen
-class DemoteBody:
-    """`confirm` with its words also writes off what the wallet does not hold."""
-
-    reason: str = _reason
-    confirm: str | None = field(default=None, validator=optional(_only(WRITE_OFF)))
-
-
-@frozen
-class ReapproveBody:
-    demotion: str
-    reason: str = _reason
-
-
-@frozen
-class KillBody:
-    confirm: str = _words(REVOKE_WORDS)
-    reason: str = "by the API"
 
 
 @frozen
@@ -94,7 +54,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
     async def look(id: str) -> Response:
         desk.check(id)
         _, checks = await _inspected(desk, force=request.args.get("force") == "true")
-        return desk.answer([asdict(check) for check in checks])
+        return desk.answer(checks)
 
     @app.post("/agents/<id>/promote")
     async def promote(id: str) -> Response:
@@ -112,7 +72,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         act = Promote(cash, equity, live.book.equity, units, PROMISES[seen.guard.way], asked.force)
         await _act(desk, act)
         await _until(desk, lambda: desk.board.risk.status == "LIVE")
-        return desk.answer({"status": "LIVE", "checks": [asdict(check) for check in checks]})
+        return desk.answer(answers.Promoted(desk.board.risk.status, checks))
 
     @app.post("/agents/<id>/demote")
     async def demote(id: str) -> Response:
@@ -122,7 +82,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         await _act(desk, Demote(asked.reason.strip(), wallet))
         has = {token: units for token, (units, _) in (wallet or {}).items()}
         await _until(desk, lambda: desk.board.risk.status != "LIVE" and _way_out(desk.board.live, has))
-        return desk.answer({"status": desk.board.risk.status, "flattening": desk.board.live.flattening is not None})
+        return desk.answer(answers.Demoted(desk.board.risk.status, desk.board.live.flattening is not None))
 
     @app.post("/agents/<id>/reapprove")
     async def reapprove(id: str) -> Response:
@@ -130,7 +90,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         asked = await _read(desk, ReapproveBody)
         await _act(desk, Reapprove(asked.demotion, asked.reason.strip()))
         await _until(desk, lambda: desk.board.risk.lock is None)
-        return desk.answer({"status": desk.board.risk.status})
+        return desk.answer(answers.Reapproved(desk.board.risk.status))
 
     @app.post("/agents/<id>/kill-switch")
     async def kill(id: str) -> Response:
@@ -144,7 +104,7 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
         if isinstance(revoked, Outage):
             words = "; `forestay kill` asks it without the daemon, and stopping it stops all signing"
             raise Problem(503, "GUARD_UNAVAILABLE", revoked.reason + words)
-        return desk.answer({"killed_at": revoked.at, "status": await _journaled(desk, revoked, asked.reason)})
+        return desk.answer(answers.Killed(revoked.at, await _journaled(desk, revoked, asked.reason)))
 
 
 async def _journaled(desk: ActDesk, revoked: Revoked, reason: str) -> Status:
@@ -158,7 +118,7 @@ async def _journaled(desk: ActDesk, revoked: Revoked, reason: str) -> Status:
     return desk.board.risk.status
 
 
-async def _inspected(desk: ActDesk, *, force: bool) -> tuple[Inspection, tuple[PreflightCheck, ...]]:
+async def _inspected(desk: ActDesk, *, force: bool) -> tuple[Inspection, tuple[Check, ...]]:
     """What was seen outside, and what is to be said of it."""
     armed, seen = await _looked(desk)
     risk, live = desk.board.risk, desk.board.live
@@ -187,15 +147,13 @@ async def _wallet(desk: ActDesk) -> dict[str, tuple[Units, Decimal]]:
     return {token: (seen.units[token], seen.units[token].amount(armed.decimals[token])) for token in tokens}
 
 
-def _failed(
-    desk: ActDesk, failing: list[PreflightCheck], checks: tuple[PreflightCheck, ...], *, force: bool
-) -> Problem:
+def _failed(desk: ActDesk, failing: list[Check], checks: tuple[Check, ...], *, force: bool) -> Problem:
     first = failing[0]
     code = CODES.get(first.name, "PREFLIGHT_FAILED")
     if first.name == "record":
         code = _why_not(desk, force=force)
     detail = "; ".join(f"{check.name}: {check.detail}" for check in failing)
-    return Problem(409, code, detail, checks=[asdict(check) for check in checks])
+    return Problem(409, code, detail, checks=checks)
 
 
 def _why_not(desk: ActDesk, *, force: bool) -> str:

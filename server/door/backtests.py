@@ -14,7 +14,7 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from actors.market_feed.demo import BEGINS as DEMO_BEGINS
-from protocol.codec import read_document, to_json
+from protocol.codec import encoded, read_document
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.strategy import StrategySpec
@@ -45,7 +45,7 @@ class Desk:
 def add_backtests(app: QuartTrio, desk: Desk) -> None:
     def answer(value: Any, status: int = 200, **headers: str) -> Response:
         return Response(
-            to_json(value), status, {"Cache-Control": "no-store", **headers}, content_type="application/json"
+            encoded(value), status, {"Cache-Control": "no-store", **headers}, content_type="application/json"
         )
 
     def found(id: str) -> Ticket:
@@ -65,15 +65,15 @@ def add_backtests(app: QuartTrio, desk: Desk) -> None:
             raise Problem(422, "VALIDATION_ERROR", str(error)) from None
         except QueueFull as error:
             raise Problem(429, "QUEUE_FULL", str(error)) from None
-        return answer(ticket.as_plain(trio.current_time()), 202, Location=f"/backtests/{ticket.id}")
+        return answer(ticket.shown(trio.current_time()), 202, Location=f"/backtests/{ticket.id}")
 
     @app.get("/backtests")
     async def backtests() -> Response:
-        return answer([ticket.as_plain(trio.current_time()) for ticket in desk.backtests.newest_first()])
+        return answer([ticket.shown(trio.current_time()) for ticket in desk.backtests.newest_first()])
 
     @app.get("/backtests/<id>")
     async def backtest(id: str) -> Response:
-        return answer(found(id).as_plain(trio.current_time(), result=True))
+        return answer(found(id).whole(trio.current_time()))
 
     @app.delete("/backtests/<id>")
     async def cancel_backtest(id: str) -> Response:
@@ -81,7 +81,7 @@ def add_backtests(app: QuartTrio, desk: Desk) -> None:
         if ticket.ended:
             raise Problem(409, "BACKTEST_ENDED", f"it is {ticket.state} already")
         desk.backtests.cancel(ticket)
-        return answer(ticket.as_plain(trio.current_time()))
+        return answer(ticket.shown(trio.current_time()))
 
 
 def job(document: Document, desk: Desk) -> Job:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from werkzeug.datastructures import MultiDict
 
-from actors.journal.store import LogReader
+from actors.journal.store import HAS_TAG, LogReader
+from protocol.codec import to_json
 from protocol.times import EPOCH, parse_time, to_millis
 from server.door.problems import Problem
 
 DEFAULT_LIMIT: Final = 500
 MAX_LIMIT: Final = 5000
+SCANNED: Final = 10_000  # events that are looked at one by one for a page
 INTERVALS: Final = {
     "15m": timedelta(minutes=15),
     "1h": timedelta(hours=1),
@@ -24,21 +27,41 @@ INTERVALS: Final = {
 
 @frozen
 class Asked:
-    """A list's query: which kind of event (None: all), what they must fulfil, and which page of them."""
+    """A list's query: which kind of event (None: all), what they must fulfil, and which page of them.
+
+    `where` is what an index finds by itself; `having` is looked at event by event, and of at most SCANNED of them for
+    one page, so that a search through a long log holds up nobody."""
 
     kind: str | None
     newest_first: bool = False
     where: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
+    having: tuple[str, ...] = ()
+    having_values: tuple[Any, ...] = ()
+    by_seq: bool = False  # an index has them in the order of their seqs; else by row, which is the same order
+    sort: str | None = None  # a field that they are in the order of, instead
     limit: int = DEFAULT_LIMIT
     pinned: int | None = None  # the first page's log position
-    after: int | None = None  # the seq that the page before ended with
+    after: int | None = None  # the seq that the page before ended with; where sorted, how many came before this page
     since: int | None = None  # ms
     until: int | None = None  # ms
     bucket: int | None = None  # ms: only the last of each
 
-    def narrowed(self, where: str, *values: Any) -> Asked:
-        return evolve(self, where=(*self.where, where), values=(*self.values, *values))
+    @property
+    def searches(self) -> bool:
+        """Does it look at many, to show few?"""
+        return bool(self.having) or self.sort is not None
+
+    def narrowed(self, where: str, *values: Any, by_seq: bool = False) -> Asked:
+        where_all, values_all = (*self.where, where), (*self.values, *values)
+        return evolve(self, where=where_all, values=values_all, by_seq=by_seq)
+
+    def filtered(self, having: str, *values: Any) -> Asked:
+        return evolve(self, having=(*self.having, having), having_values=(*self.having_values, *values))
+
+    def tagged(self, tag: str) -> Asked:
+        """Most are passed over by their text, which is read faster than their tags."""
+        return self.filtered(f"instr(body, ?) AND {HAS_TAG}", to_json(tag).decode(), tag)
 
 
 @frozen
@@ -64,6 +87,12 @@ def asked(kind: str | None, query: MultiDict[str, str], *, newest_first: bool = 
     )
 
 
+def turned(wanted: Asked, cursor: str) -> Asked:
+    """The page that the cursor leads to. Raises Problem(422)."""
+    pinned, after = _cursor(cursor)
+    return evolve(wanted, pinned=pinned, after=after)
+
+
 def bucketed(wanted: Asked, interval: str | None) -> Asked:
     """Only the last event of each interval. Raises Problem(422)."""
     if interval is None:
@@ -73,30 +102,69 @@ def bucketed(wanted: Asked, interval: str | None) -> Asked:
     return evolve(wanted, bucket=INTERVALS[interval] // timedelta(milliseconds=1))
 
 
+def ordered(wanted: Asked, sort: str | None, order: str | None, fields: Collection[str]) -> Asked:
+    """In the order of a field, by default of their time, which is the log's. Raises Problem(422)."""
+    if sort is not None and sort not in fields:
+        raise impossible("sort", sort, "must be one of " + ", ".join(fields))
+    if order not in (None, "asc", "desc"):
+        raise impossible("order", order, "must be one of asc, desc")
+    return evolve(wanted, sort=None if sort == "ts" else sort, newest_first=order == "desc")
+
+
 def read(reader: LogReader, wanted: Asked) -> Page:
     """The page that was asked for. Blocking: for a reader's thread."""
     head = reader.head().seq
     pinned = head if wanted.pinned is None else min(wanted.pinned, head)
-    where, values = ["seq <= ?", *wanted.where], [pinned, *wanted.values]
-    if wanted.kind is not None:
-        where.append("kind = ?")
-        values.append(wanted.kind)
-    if wanted.after is not None:
-        where.append("seq < ?" if wanted.newest_first else "seq > ?")
-        values.append(wanted.after)
-    for bound, operator in ((wanted.since, ">="), (wanted.until, "<")):
-        if bound is not None:
-            where.append(f"row {operator} ?")
-            values.append(reader.first_row_at(bound))
-    condition = " AND ".join(where)
+    where, values = _found_by_index(reader, wanted, pinned)
+    key, order = "seq" if wanted.by_seq else "row", "DESC" if wanted.newest_first else "ASC"
+    if wanted.sort is not None:
+        return _sorted(reader, wanted, pinned, " AND ".join([*where, *wanted.having]), [*values, *wanted.having_values])
+    last = None  # of what is looked at for this page, where there is more
+    if wanted.having:
+        nth = f"SELECT {key}, seq FROM log WHERE {' AND '.join(where)} ORDER BY {key} {order} LIMIT 1 OFFSET {SCANNED}"  # noqa: S608
+        if found := reader.select(nth, values):
+            [(edge, last)] = found
+            where.append(f"{key} {'>=' if wanted.newest_first else '<='} ?")
+            values.append(edge)
+    condition = " AND ".join([*where, *wanted.having])
     if wanted.bucket is not None:
         condition = f"seq IN (SELECT max(seq) FROM log WHERE {condition} GROUP BY ts / {wanted.bucket:d})"  # noqa: S608
-    order = "DESC" if wanted.newest_first else "ASC"
-    query = f"SELECT seq, body FROM log WHERE {condition} ORDER BY row {order} LIMIT ?"  # noqa: S608 - our own words
-    found = reader.select(query, (*values, wanted.limit + 1))
+    query = f"SELECT seq, body FROM log WHERE {condition} ORDER BY {key} {order} LIMIT ?"  # noqa: S608 - our own words
+    found = reader.select(query, (*values, *wanted.having_values, wanted.limit + 1))
     page = found[: wanted.limit]
+    after = page[-1][0] if len(found) > wanted.limit else last
+    return Page([body for _, body in page], pinned, None if after is None else f"{pinned}.{after}")
+
+
+def _found_by_index(reader: LogReader, wanted: Asked, pinned: int) -> tuple[list[str], list[Any]]:
+    """The conditions that an index answers: which events, and from where to where."""
+    low, high = 0, pinned  # seqs, the first one excluded
+    if wanted.after is not None and wanted.sort is None:
+        low, high = (low, min(high, wanted.after - 1)) if wanted.newest_first else (wanted.after, high)
+    if wanted.since is not None:
+        low = max(low, reader.seq_at(reader.first_row_at(wanted.since) - 1))
+    if wanted.until is not None:
+        high = min(high, reader.seq_at(reader.first_row_at(wanted.until) - 1))
+    where, values = [*wanted.where], [*wanted.values]
+    if wanted.kind is not None and not wanted.by_seq:
+        where.append("kind = ?")
+        values.append(wanted.kind)
+    if wanted.by_seq:
+        return [*where, "seq > ? AND seq <= ?"], [*values, low, high]
+    return [*where, "row > ? AND row <= ?"], [*values, reader.row_at(low), reader.row_at(high)]
+
+
+def _sorted(reader: LogReader, wanted: Asked, pinned: int, condition: str, values: list[Any]) -> Page:
+    """A page in the order of a field, what lacks it last, and of equals the older first. The log only grows, so up to
+    a pinned position every page finds the same order."""
+    skipped, order = wanted.after or 0, "DESC" if wanted.newest_first else "ASC"
+    by = f"body ->> '$.{wanted.sort}'"
+    query = f"SELECT row FROM log WHERE {condition} ORDER BY {by} IS NULL, {by} {order}, row LIMIT ? OFFSET ?"  # noqa: S608
+    found = [row for (row,) in reader.select(query, (*values, wanted.limit + 1, skipped))]
+    page = found[: wanted.limit]
+    bodies = dict(reader.select(f"SELECT row, body FROM log WHERE row IN ({','.join(map(str, page))})"))  # noqa: S608
     more = len(found) > wanted.limit
-    return Page([body for _, body in page], pinned, f"{pinned}.{page[-1][0]}" if more else None)
+    return Page([bodies[row] for row in page], pinned, f"{pinned}.{skipped + wanted.limit}" if more else None)
 
 
 def whole(name: str, text: str | None, default: int, low: int, high: int) -> int:

@@ -8,7 +8,8 @@ from typing import Any, Final, TypeVar
 from quart import Response
 
 from actors.tower import Died, MailboxFull, TooLate
-from protocol.codec import to_json
+from protocol.answers import ProblemDetails
+from protocol.codec import encoded
 
 T = TypeVar("T")
 TITLES: Final = {
@@ -36,10 +37,7 @@ class Problem(Exception):
 
     def body(self) -> bytes:
         title = TITLES.get(self.status, "Error")
-        return to_json(
-            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, "code": self.code}
-            | self.extra
-        )
+        return encoded(ProblemDetails("about:blank", title, self.status, self.detail, self.code, **self.extra))
 
     def headers(self) -> dict[str, str]:
         return {"Retry-After": "1"} if self.status == 503 else {}

@@ -20,6 +20,7 @@ from tests.evm.market import Market
 from tests.evm.paths import Step, go
 from tests.guard.houses import WALLET, GuardProcess, make_folder
 from tests.world.daemon import SECONDS, DaemonProcess
+from tests.world.described import check_answer
 
 PAIR = "ETH/USDT"
 CANDLE_SECONDS = 3600
@@ -196,7 +197,15 @@ class Stage:
         return [row for row in found if like.items() <= row.items()]
 
     def post(self, path: str, body: Mapping[str, Any]) -> httpx.Response:
-        return httpx.post(f"{self.daemon.listening()}/agents/current/{path}", json=dict(body), timeout=SECONDS)
+        answer = httpx.post(f"{self.daemon.listening()}/agents/current/{path}", json=dict(body), timeout=SECONDS)
+        check_answer(answer)
+        return answer
+
+    def read(self, path: str) -> Any:
+        """An answer, as it is described."""
+        answer = httpx.get(f"{self.daemon.listening()}/agents/current{path}", timeout=SECONDS)
+        check_answer(answer)
+        return answer.json()
 
     def until(self, holds: Callable[[], Any], *, mining: bool = False) -> None:
         """Wait for something to be so; with `mining`, blocks come meanwhile."""

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors.executor.live import NATIVE, Live, OrderState
+from actors.executor.live import NATIVE, Live
 from actors.executor.order_life import (
     LEARNED,
     Denied,
@@ -45,7 +45,7 @@ from protocol.events import (
     TwakBlock,
 )
 from protocol.money import ZERO, Units
-from protocol.orders import Side
+from protocol.orders import OrderState, Side
 from tests.live.lives import (
     AT,
     CONFIG,

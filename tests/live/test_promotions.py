@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from actors.executor.live import NATIVE, Live
 from actors.risk_engine.moves import Act, Demote, Killed, Promote, Reapprove, Restored, acted, demote_on_breach, proven
 from actors.risk_engine.state import Gauge, RiskState, drawdown, evolve
-from actors.twak_signer.inspection import Inspection, PreflightCheck, equity_of, opening_units, preflight
+from actors.twak_signer.inspection import Inspection, equity_of, opening_units, preflight
+from protocol.answers import Check
 from protocol.codec import decode_row, encode_row, from_json
 from protocol.errors import Refusal
 from protocol.events import (
@@ -292,7 +293,7 @@ SEEN: Final = Inspection(
 def _failing(seen: Inspection = SEEN, live: Live | None = None, risk: Risk | None = None) -> list[str]:
     state = (risk or Risk()).state
     checks = preflight(seen, state, live or Live(), ChainSettings(), DECIMALS, force=True)
-    assert all(isinstance(check, PreflightCheck) and check.detail for check in checks)
+    assert all(isinstance(check, Check) and check.detail for check in checks)
     assert len({check.name for check in checks}) == len(checks)
     return [check.name for check in checks if not check.ok]
 

@@ -6,9 +6,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any, Final
 
+import httpx
+import pytest
+
 from protocol.signing import GuardStatus, ReadGuard
 from tests.guard.houses import WALLET, command
 from tests.live.stage import Stage, wire
+from tests.world.described import check_event
 
 CALM: Final = (2010, 1990, 2010, 1990)
 BUY_AND_SELL: Final = (2010, 1990, 1900, 1850, 2000, 2050)  # falls below its average, and rises above it
@@ -111,8 +115,31 @@ def test_paper_to_live_and_back_and_live_again_until_the_kill_switch(stage: Stag
     assert eth == 0
     assert stage.market.allowance(WALLET, "USDT", stage.market.pancake.router) == 0
 
+    # The figures are those of the trades, and what was paid in or taken out is no return.
+    for path in (
+        "",
+        "/positions",
+        "/trades",
+        "/risk/objectives",
+        "/preflight?force=true",
+        "/config/versions?phase=live",
+    ):
+        stage.read(path)
+    performance, trades = stage.read("/performance?phase=live"), live_trades(stage)
+    assert performance["executions"] == len(trades)
+    assert performance["fees"] == pytest.approx(sum(trade["fees"] for trade in trades))
+    assert performance["return"] == pytest.approx(sum(trade["pnl"] or 0 for trade in trades) / 1000, abs=0.01)
+    seen = stage.read("/health")["guard"]
+    assert (seen["reachable"], seen["killed"], seen["way"]) == (True, True, "local")
+    assert (seen["per_trade_cap"], seen["spent_today"]) == (status.per_trade_cap, status.spent_today)
+    metrics = httpx.get(f"{stage.daemon.listening()}/metrics").text
+    assert "forestay_guard_killed 1\n" in metrics
+    assert f"forestay_guard_spent_today_usdt {float(status.spent_today):.15g}\n" in metrics
+
     # Every message came in its order, causes before their echoes.
     events = stage.events()
+    for event in events:
+        check_event(event)
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
     changes = [event for event in events if event["event"] == "status_change"]
     first_three = [(change["from"], change["to"]) for change in changes[:3]]

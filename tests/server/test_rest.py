@@ -6,10 +6,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -20,23 +18,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from actors.broadcaster.board import Board
-from actors.journal.chain import Head, Sealed, seal
-from actors.journal.store import FILE_NAME, LogReader, LogStore
-from actors.tower import Tower
+from actors.journal.chain import Head, seal
 from protocol.errors import Outage
-from protocol.events import ConfigAdopted, Snapshot
-from protocol.money import ZERO
 from protocol.schema import indicators_document, strategy_schema
-from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import EPOCH
-from server.backtesting.queue import Backtests
-from server.door.app import Door, make_app
-from server.settings import Offer
+from server.door.app import make_app
+from server.door.desk import Door
 from tests.server.clients import JSON, PATIENCE, Answer, Ended, ask, at_the_end, change, client_of, frames_in
+from tests.server.doors import ROWS, SNAPSHOT_ROW, show
 from tests.server.markets import BARS, PAIRS, busy_flags, end_of
 from tests.world.daemon import DaemonProcess
-from tests.world.house import in_line
 
 Check = Callable[[Any], bool]
 Shape = dict[str, Check]
@@ -965,41 +956,6 @@ def test_the_strategys_schema_is_served_as_a_schema(busy: Ended) -> None:
 
 
 # --- before the log has been read, and while the board is behind it
-
-
-SNAPSHOT_ROW = Snapshot(EPOCH, Decimal(1000), "paper", ZERO, ZERO)
-ROWS, _ = seal([ConfigAdopted(EPOCH, 1, AgentConfig(PAIRS)), SNAPSHOT_ROW, SNAPSHOT_ROW], Head())
-
-
-def show(door: Door, *rows: Sealed) -> None:
-    door.board.show((row.row, row.seq, row.body.decode(), row.value) for row in rows)
-
-
-@pytest.fixture
-def young(tmp_path: Path) -> Iterator[Door]:
-    """The door of a daemon that has a log of a config and two events, and has shown nothing of it yet."""
-    path = tmp_path / FILE_NAME
-    store = LogStore(path, log_id="log_test")
-    store.append(ROWS)
-    store.close()
-    tower = SimpleNamespace(standing=trio.Event(), whole=False, restarts={}, silence=lambda: 0.0)
-    door = Door(
-        agent="seed",
-        log_id="log_test",
-        market={"kind": "replay"},
-        offer=Offer(PAIRS),
-        board=Board(),
-        reader=LogReader(path),
-        reading=in_line,
-        tower=cast(Tower, tower),
-        stopping=trio.Event(),
-        clock=lambda _: "2024-01-01T00:00:00.000Z",
-        backtests=Backtests(tmp_path / "backtests", lambda: "2024-01-01T00:00:00.000Z"),
-        armed=None,
-        market_settings=MarketSettings(),
-    )
-    yield door
-    door.reader.close()
 
 
 @pytest.mark.parametrize("path", ["/readyz", *(f"/agents/seed{path}" for path in (*LISTS, *DOCUMENTS, "/watchlist"))])

@@ -966,7 +966,7 @@ STREAM: Final = (
     Bug(
         "frames-wait-for-a-slow-client",
         "15",
-        "server/door/app.py",
+        "server/door/stream.py",
         """\
             async with aclosing(follow(door.board, door.reader, door.reading, since)) as news:
                 async for frames in news:
@@ -990,7 +990,7 @@ STREAM: Final = (
     Bug(
         "silent-client-holds-up-the-end",
         "15",
-        "server/door/app.py",
+        "server/door/stream.py",
         "            nursery.cancel_scope.deadline = trio.current_time() + CLOSE_SECONDS",
         "            await trio.sleep(CLOSE_SECONDS)  # the board is closed by now: following it ends by itself",
         "Following ends, sending does not. Seen when the daemon stops while a client reads nothing; on real sockets "
@@ -1000,7 +1000,7 @@ STREAM: Final = (
     Bug(
         "reader-ahead-of-the-board-is-refused",
         "11",
-        "server/door/app.py",
+        "server/door/stream.py",
         "    return seq if seq <= door.board.seq or seq <= (await door.reading(door.reader.head)).seq else None",
         "    return seq if seq <= door.board.seq else None",
         "The board was thought to be the first to know. Seen when a client that catches up from the log is ahead of a "

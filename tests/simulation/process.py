@@ -22,7 +22,8 @@ from actors.twak_signer.actor import Armed
 from protocol.settings import MarketSettings, ServerSettings
 from server import bulkhead
 from server.backtesting.queue import Backtests
-from server.door.app import Door, make_app
+from server.door.app import make_app
+from server.door.desk import Door
 from server.door.gate import Gate
 from server.settings import Offer
 from tests.simulation.disk import SimDisk, SimReader
