@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from protocol.codec import from_json
+from protocol.codec import from_json, to_json
 from protocol.errors import UserError
 from protocol.signing import (
     RESTORE_WORDS,
@@ -187,11 +187,12 @@ def check(ctx: click.Context, folder: Path | None, online: bool, txfile: Path) -
 @click.option("--socket", metavar="PATH", help="The guard's socket [from its settings].")
 @click.option("--reason", default="a person killed it", show_default=True, help="For the record.")
 @click.option("--confirm", metavar="WORDS", help=f'"{REVOKE_WORDS}", typed here instead of at the prompt.')
-def kill(folder: Path | None, socket: str | None, reason: str, confirm: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="When it was killed, as JSON.")
+def kill(folder: Path | None, socket: str | None, reason: str, confirm: str | None, as_json: bool) -> None:
     """The kill switch: the guard signs nothing from now on. Goes to the guard directly; no daemon is needed."""
     path = folder or DEFAULT_FOLDER
     where = _socket(path, socket)
-    _confirmed(REVOKE_WORDS, confirm)
+    _confirmed(REVOKE_WORDS, confirm, aside=as_json)
     question = Revoke(reason[:500])
     try:
         answer = _expect(_insisted(where, question), Revoked)
@@ -201,9 +202,12 @@ def kill(folder: Path | None, socket: str | None, reason: str, confirm: str | No
         click.echo(
             f"forestay: {none}, so nothing signs; it is written into its ledger, for when it is started", err=True
         )
-        _kill_on_disk(path, question.reason)
-        return
-    click.echo(f"Killed: the guard has signed nothing since {answer.at}, and will not until `forestay guard restore`.")
+        at = _kill_on_disk(path, question.reason)
+        words = "Killed: the guard signs nothing when it is started, until `forestay guard restore`."
+    else:
+        at = answer.at
+        words = f"Killed: the guard has signed nothing since {at}, and will not until `forestay guard restore`."
+    click.echo(to_json({"killed_at": at}).decode() if as_json else words)
 
 
 def _insisted(where: str, question: Revoke) -> Answer:
@@ -220,21 +224,23 @@ def _insisted(where: str, question: Revoke) -> Answer:
         time.sleep(0.05)
 
 
-def _kill_on_disk(folder: Path, reason: str) -> None:
+def _kill_on_disk(folder: Path, reason: str) -> str:
+    """When it was killed: now, or before."""
     from server.guard import ledger
     from server.guard.books import Killed
 
     with ledger.only_guard(folder):
         book = ledger.Ledger(folder / ledger.FILE_NAME)
         try:
-            if book.books.kill is None:
+            kill = book.books.kill
+            if kill is None:
                 kill = book.books.kill_at(now := datetime.now(UTC), reason)
                 book.append(Killed(kill.reason, to_wire(kill.at)), now, at_any_cost=True)
+            return to_wire(kill.at)
         except ledger.Unwritable as error:
             raise UserError(f"{folder}: the ledger cannot be written: {error}") from None
         finally:
             book.close()
-    click.echo("Killed: the guard signs nothing when it is started, until `forestay guard restore`.")
 
 
 def _socket(folder: Path, given: str | None) -> str:
@@ -256,8 +262,9 @@ def _expect(answer: Answer, kind: type[T]) -> T:
             raise UserError(f"the guard answers something else: {answer.kind}")
 
 
-def _confirmed(words: str, given: str | None) -> None:
-    typed = given if given is not None else click.prompt(f'Type "{words}"', default="", show_default=False)
+def _confirmed(words: str, given: str | None, *, aside: bool = False) -> None:
+    question = f'Type "{words}"'
+    typed = given if given is not None else click.prompt(question, default="", show_default=False, err=aside)
     if typed != words:
         raise UserError(f'not confirmed: the words are "{words}"')
 

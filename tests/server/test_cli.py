@@ -698,7 +698,7 @@ TAIL_MISTAKES = [
     (["--url", "nonsense"], "--url = 'nonsense'"),
     (["--url", "http://127.0.0.1:bogus"], "--url = 'http://127.0.0.1:bogus'"),
     (["--url", "http://127.0.0.1:PORT", "--since", "1000000"], "since must be a seq that the log has reached"),
-    (["--url", "http://127.1:PORT"], "refused with HTTP 403"),
+    (["--url", "http://127.1:PORT"], "HOST_FORBIDDEN"),
     (["--config", "absent.toml"], "absent.toml"),
 ]
 
