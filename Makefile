@@ -7,7 +7,7 @@ EVM := tests/evm/node_modules/.installed
 ARGS ?=
 SEEDS ?= 100
 
-.PHONY: help setup run test lint bench simulate long format lock clean
+.PHONY: help setup run test lint bench simulate long screenshots browser format lock clean
 
 help:  ## what there is to type
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -35,7 +35,14 @@ $(EVM): tests/evm/package.json tests/evm/package-lock.json tests/evm/node.lock |
 	|| { echo "the tests need anvil and contracts from the npm registry, and npm did not get them; it tells why in: npm ci --prefix tests/evm --ignore-scripts" >&2; exit 1; }
 	@touch $@
 
-test: $(STAMP) $(EVM)  ## the whole test suite
+# A real browser for the tests: the machine's own, or its package manager's where we may ask that.
+HAS_BROWSER := test -x "$${FORESTAY_BROWSER:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable)}"
+browser:
+	@$(HAS_BROWSER) || { test "$$(id -u)" = 0 && apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	apt-get install -qq --yes --no-install-recommends chromium fonts-dejavu-core; } >/dev/null 2>&1 || true
+	@$(HAS_BROWSER) || { echo "the tests need a browser: install chromium or google-chrome, or name one by its path in FORESTAY_BROWSER" >&2; exit 1; }
+
+test: $(STAMP) $(EVM) browser  ## the whole test suite
 	@$(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 lint: $(STAMP)  ## ruff, mypy --strict, import contracts
@@ -53,6 +60,9 @@ long: $(STAMP) $(EVM)  ## an hour of it: 2,000 worlds, 500 live ones and the pla
 
 bench: $(STAMP) $(EVM)  ## the figures of docs/benchmarks.md, measured here and now
 	@$(BIN)/python -m tests.benchmarks $(ARGS)
+
+screenshots: $(STAMP) $(EVM) browser  ## every screen of the dashboard, into docs/images
+	@$(BIN)/python -m pytest --quiet tests/browser/pictures.py
 
 format: $(STAMP)  ## let ruff format the tree
 	@$(BIN)/ruff check --fix-only .

@@ -19,6 +19,7 @@ from protocol.events import Status
 from protocol.money import ZERO
 from protocol.orders import OrderState, Phase, Side
 from protocol.settings import AgentConfig
+from protocol.strategy import StrategySpec
 
 State = Literal["starting", "running", "degraded", "stopping"]
 EvaluationState = Literal["EVALUATING", "WINDOW_EXTENDED", "ELIGIBLE", "FAILED"]
@@ -198,6 +199,16 @@ class Block:
 
 
 @frozen
+class Repeat:
+    """One of the decisions that a journal entry counts."""
+
+    ts: datetime
+    pair: str
+    side: Side
+    code: str
+
+
+@frozen
 class ExitWay:
     """Exit decisions: how many were left behind each gate. `by_code` counts every no, `unfilled` those of them that the
     executor said."""
@@ -371,6 +382,24 @@ class FinishedBacktest:
 
 
 @frozen
+class ReadyStrategy:
+    """A strategy that comes with Forestay, as YAML."""
+
+    name: str
+    text: str
+
+
+@frozen
+class StrategyCheck:
+    """Is a text a strategy for this market? `errors` is one line a mistake, `spec` the document, null where it is
+    none."""
+
+    valid: bool
+    errors: tuple[str, ...]
+    spec: StrategySpec | None
+
+
+@frozen
 class IndicatorParameter:
     """A bound that is null is none; where both are, it is a name."""
 
@@ -486,13 +515,13 @@ class ProblemDetails:
 
 
 Answer = (
-    Alive | Ready | Agent | Position | Limit | Evaluation | RiskCheck | Block | Funnel | Performance | ConfigVersion
-    | Check | Promoted | Demoted | Reapproved | Killed | Backtest | FinishedBacktest | Indicator | Health
-    | ProblemDetails
+    Alive | Ready | Agent | Position | Limit | Evaluation | RiskCheck | Block | Repeat | Funnel | Performance
+    | ConfigVersion | Check | Promoted | Demoted | Reapproved | Killed | Backtest | FinishedBacktest | ReadyStrategy
+    | StrategyCheck | Indicator | Health | ProblemDetails
 )  # fmt: skip
 ANSWERS: tuple[type[Any], ...] = (
     Alive, Ready, Agent, Market, LiveSide, LiveOrder, OutageShown, Position, Limit, Evaluation, Criterion, RiskCheck,
-    RuleCheck, Block, Funnel, Way, ExitWay, Performance, ConfigVersion, Check, Promoted, Demoted, Reapproved, Killed,
-    Backtest, FinishedBacktest, Indicator, IndicatorParameter, Health, ActorHealth, LastError, LogHealth, StreamClient,
-    GuardHealth, ProblemDetails,
+    RuleCheck, Block, Repeat, Funnel, Way, ExitWay, Performance, ConfigVersion, Check, Promoted, Demoted, Reapproved,
+    Killed, Backtest, FinishedBacktest, ReadyStrategy, StrategyCheck, Indicator, IndicatorParameter, Health,
+    ActorHealth, LastError, LogHealth, StreamClient, GuardHealth, ProblemDetails,
 )  # fmt: skip

@@ -21,7 +21,8 @@ from attrs import asdict, define, field
 
 from protocol.answers import Backtest, BacktestState, FinishedBacktest
 from protocol.codec import encoded, from_json
-from server.backtesting.worker import Job
+from server.backtesting.report import plotly_js
+from server.backtesting.worker import LIBRARY, Job
 
 log = logging.getLogger("forestay.backtests")
 WAITING: Final = 8
@@ -138,6 +139,7 @@ class Backtests:
     def _heard(self, ticket: Ticket, words: dict[str, Any]) -> None:
         if "result" in words:
             ticket.result, ticket.progress = words["result"], 1.0
+            self._keep(ticket, ".html", words["report"].encode())
             self._end(ticket, "done")
         elif "error" in words:
             ticket.error = words["error"]
@@ -153,17 +155,29 @@ class Backtests:
         ended = [other for other in self._tickets.values() if other.ended]
         for old in ended[: max(0, len(ended) - KEPT)]:
             del self._tickets[old.id]
-            self._path(old).unlink(missing_ok=True)
+            for kind in (".json", ".html"):
+                self._path(old, kind).unlink(missing_ok=True)
+        self._keep(ticket, ".json", encoded(ticket.whole(0.0)))
+
+    def _keep(self, ticket: Ticket, kind: str, data: bytes) -> None:
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            fresh = self._path(ticket).with_suffix(".new")
-            fresh.write_bytes(encoded(ticket.whole(0.0)))
-            os.replace(fresh, self._path(ticket))
+            fresh = self._path(ticket, ".new")
+            fresh.write_bytes(data)
+            os.replace(fresh, self._path(ticket, kind))
         except OSError as error:
             log.warning("backtest %s could not be kept: %s", ticket.id, error)
 
-    def _path(self, ticket: Ticket) -> Path:
-        return self._folder / f"{ticket.id}.json"
+    def report(self, ticket: Ticket) -> str | None:
+        """Its report as one HTML file, the same as the command's; None where there is none. Blocking."""
+        try:
+            page = self._path(ticket, ".html").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        return page.replace(LIBRARY, plotly_js(), 1)
+
+    def _path(self, ticket: Ticket, kind: str) -> Path:
+        return self._folder / f"{ticket.id}{kind}"
 
     def _recall(self) -> None:
         """What earlier processes kept. What they did not finish is gone; a file that cannot be read is passed over."""

@@ -44,12 +44,11 @@ class Chart:
     layout: dict[str, Any]
 
 
-def report(title: str, parts: Sequence[Part]) -> str:
+def report(title: str, parts: Sequence[Part], *, library: str | None = None) -> str:
     """The page. The first part is the one that is drawn and listed, the others' figures stand beside its own; where one
-    is named "out of sample", its begin is marked. Equal input makes equal text."""
-    # Only who asks for a page pays for these two.
-    from jinja2 import Environment, StrictUndefined
-    from plotly.offline import get_plotlyjs
+    is named "out of sample", its begin is marked. Equal input makes equal text. `library` stands where plotly.js would,
+    which is most of the page."""
+    from jinja2 import Environment, StrictUndefined  # only who asks for a page pays for it
 
     whole = parts[0]
     charts = _charts(whole, _split(parts))
@@ -66,8 +65,16 @@ def report(title: str, parts: Sequence[Part]) -> str:
         tables=[_per_pair(whole), _per_month(whole), _trades(whole.record.trips)],
         style=STYLE,
         script=SCRIPT,
-        plotly=get_plotlyjs(),
+        plotly=plotly_js() if library is None else library,
     )
+
+
+def plotly_js() -> str:
+    """The chart library, as it is put into a page."""
+    from plotly.offline import get_plotlyjs
+
+    found: str = get_plotlyjs()
+    return found
 
 
 def thinned(points: Sequence[Point], limit: int = POINTS) -> Sequence[Point]:

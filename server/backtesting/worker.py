@@ -20,9 +20,11 @@ from protocol.errors import UserError
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.times import to_wire
 from server.backtesting.plan import Plan, Progress, as_plain, run
+from server.backtesting.report import report
 from server.boot import make_market
 
 EVERY_SECONDS: Final = 0.2
+LIBRARY: Final = "/* plotly.js */"  # stands in a kept page for it, which is the same in all of them
 
 
 @frozen
@@ -51,8 +53,10 @@ def main(source: IO[bytes], out: IO[bytes]) -> None:
 
     try:
         job = from_plain(from_json(source.read()), Job)
-        parts = run(job.plan, make_market(job.market, None), watch=_now_and_then(say))
-        say(result=as_plain(parts))
+        market = make_market(job.market, None)
+        parts = run(job.plan, market, watch=_now_and_then(say))
+        title = f"{job.config.strategy.spec.name} on {', '.join(market.pairs)}"
+        say(result=as_plain(parts), report=report(title, parts, library=LIBRARY))
     except UserError as error:
         say(error=str(error))
 

@@ -46,7 +46,9 @@ from server.door.desk import Door, read_body, reply
 from server.door.documents import asyncapi, openapi
 from server.door.health import add_health
 from server.door.history import add_history
+from server.door.pages import add_pages
 from server.door.problems import Problem, answered
+from server.door.strategies import add_strategies
 from server.door.stream import add_stream
 from server.settings import patched
 from server.why import risk_check
@@ -65,6 +67,7 @@ def make_app(door: Door) -> QuartTrio:
     app.logger.handlers.clear()
     app.logger.propagate = True
     _add_errors(app)
+    add_pages(app)
     _add_health(app, door)
     _add_documents(app)
     _add_state(app, door)
@@ -72,7 +75,8 @@ def make_app(door: Door) -> QuartTrio:
     add_history(app, door)
     _add_config(app, door)
     add_stream(app, door)
-    add_backtests(app, _backtest_desk(door))
+    add_backtests(app, desk := _backtest_desk(door))
+    add_strategies(app, desk)
     add_health(app, door)
     add_acts(app, ActDesk(door.board, door.tower, door.armed, door.check, _object, lambda it: reply(it, door=door)))
     return app

@@ -75,6 +75,17 @@ def add_backtests(app: QuartTrio, desk: Desk) -> None:
     async def backtest(id: str) -> Response:
         return answer(found(id).whole(trio.current_time()))
 
+    @app.get("/backtests/<id>/report")
+    async def backtest_report(id: str) -> Response:
+        """A file, never a page of this origin: it has a script of its own."""
+        ticket = found(id)
+        page = await trio.to_thread.run_sync(desk.backtests.report, ticket)
+        if page is None:
+            raise Problem(404, "REPORT_NOT_FOUND", f"backtest {ticket.id} has no report: it is {ticket.state}")
+        headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{ticket.id}.html"',
+                   "Content-Security-Policy": "sandbox", "X-Content-Type-Options": "nosniff"}  # fmt: skip
+        return Response(page, headers=headers, content_type="text/html; charset=utf-8")
+
     @app.delete("/backtests/<id>")
     async def cancel_backtest(id: str) -> Response:
         ticket = found(id)

@@ -111,7 +111,11 @@ def _problem(about: str) -> Document:
 
 
 def _in_path(path: str) -> Iterable[Document]:
-    about = {"id": "The agent's id, or `current`.", "entry": "The entry's id, `jrn_...`."}
+    about = {
+        "id": "The agent's id, or `current`.",
+        "entry": "The entry's id, `jrn_...`.",
+        "name": "The file's name.",
+    }
     if path.startswith("/backtests"):
         about["id"] = "The run's id, `bt_...`."
     for part in path.split("/"):

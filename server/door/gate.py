@@ -2,7 +2,8 @@
 
 Browsers let any page reach loopback, so the door trusts no page but its own: Host must be ours (which defeats DNS
 rebinding), Origin absent or ours, Sec-Fetch-Site same-origin, and a body JSON, which no foreign form can send. No CORS
-header is ever sent. Beyond loopback a token is required on top.
+header is ever sent. Beyond loopback a token is required on top; the dashboard's own files, which hold nothing of an
+agent, are given without it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from protocol.settings import ServerSettings
+from server.door.pages import is_page
 from server.door.problems import Problem
 from server.settings import reached_at
 
@@ -51,7 +53,7 @@ class Gate:
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
         problem = self._stranger(headers, scope) or self._unreadable(headers, scope)
-        if problem is None and scope["type"] == "http":
+        if problem is None and scope["type"] == "http" and not is_page(scope["method"], scope["path"]):
             problem = self._unknown(headers, scope)
         if problem is not None:
             return await _refuse(problem, scope, send)

@@ -12,12 +12,12 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
 
-from actors.journal.store import HAS_ID
-from protocol.answers import Block
+from actors.journal.store import HAS_ID, LogReader
+from protocol.answers import Block, Repeat
 from protocol.codec import encoded, from_json
 from protocol.lifecycle import phase_of
 from protocol.orders import Phase
-from protocol.times import from_millis, from_wire
+from protocol.times import from_millis, from_wire, to_millis
 from server.door.desk import Door, reply
 from server.door.lists import MAX_LIMIT, Asked, Page, asked, bucketed, impossible, ordered, read, turned, whole
 from server.door.problems import Problem
@@ -97,18 +97,30 @@ def add_history(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/journal/<entry>")
     async def one_entry(id: str, entry: str) -> Response:
         door.check(id)
+        frame, seq = await _entry(entry)
+        return reply(frame.encode(), seq, door)
+
+    @app.get("/agents/<id>/journal/<entry>/repeats")
+    async def repeats(id: str, entry: str) -> Response:
+        door.check(id)
+        frame, seq = await _entry(entry)
+        return reply(await door.searching(lambda: _repeats(door.searcher, from_json(frame))), seq, door)
+
+    async def _entry(name: str) -> tuple[str, int]:
+        """An entry's frame, and the log position that was looked at. Raises Problem(404)."""
         wanted = asked("journal_entry", request.args, newest_first=True)
-        wanted = evolve(wanted.filtered(f"instr(body, ?) AND {HAS_ID}", entry, entry), limit=1)
+        wanted = evolve(wanted.filtered(f"instr(body, ?) AND {HAS_ID}", name, name), limit=1)
         async with aclosing(_pages(wanted)) as pages:
             async for page in pages:
                 if page.frames:
-                    return reply(page.frames[0].encode(), page.last_seq, door)
-        raise Problem(404, "ENTRY_NOT_FOUND", f"there is no journal entry {entry[:60]!r}")
+                    return page.frames[0], page.last_seq
+        raise Problem(404, "ENTRY_NOT_FOUND", f"there is no journal entry {name[:60]!r}")
 
     @app.get("/agents/<id>/risk/blocks")
     async def blocks(id: str) -> Response:
         door.check(id)
-        wanted = asked(None, request.args).narrowed("kind IN ('risk_veto', 'twak_block')")
+        wanted = ordered(asked(None, request.args), None, request.args.get("order"), ())
+        wanted = wanted.narrowed("kind IN ('risk_veto', 'twak_block')")
         return await answer(wanted, _as_blocks)
 
     @app.get("/agents/<id>/funnel")
@@ -173,6 +185,26 @@ def _as_csv(asked_for: str | None) -> bool:
     if asked_for is None:
         return request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv"
     return asked_for == "csv"
+
+
+# Decisions that were folded into a later entry.
+_FOLDED = """
+SELECT body FROM log WHERE kind = 'decided' AND row >= ? AND row < ? AND body ->> '$.entry' IS NULL
+AND body ->> '$.pair' = ? AND body ->> '$.side' = ? AND body ->> '$.code' = ? ORDER BY row LIMIT ?
+"""
+
+
+def _repeats(reader: LogReader, told: dict[str, Any]) -> list[Repeat]:
+    """The decisions that this entry counts, oldest first; none where it counts none. Blocking."""
+    if "repeats" not in told["tags"]:
+        return []
+    data = told["data"]
+    first, last = (to_millis(from_wire(data[name])) for name in ("first", "last"))
+    rows = (reader.first_row_at(first), reader.first_row_at(last + 1))
+    found = reader.select(_FOLDED, (*rows, data["pair"], data["side"], data["code"], MAX_LIMIT))
+    return [
+        Repeat(from_wire(it["ts"]), it["pair"], it["side"], it["code"]) for (body,) in found if (it := from_json(body))
+    ]
 
 
 def _as_blocks(frames: list[str]) -> bytes:

@@ -91,6 +91,16 @@ ROUTES: Final = (
     Route("GET", "/metrics", "The daemon for Prometheus.", TEXT, content_type="text/plain"),
     Route("GET", "/openapi.json", "This description of the REST API.", {"type": "object"}),
     Route("GET", "/asyncapi.json", "The description of the stream.", {"type": "object"}),
+    Route("GET", "/", "The dashboard.", TEXT, content_type="text/html"),
+    Route("GET", "/page/{name}", "A file of the dashboard.", TEXT, content_type="*/*", refusals={404: "NOT_FOUND"}),
+    Route("GET", "/strategies", "The strategies that come with Forestay.", answers.ReadyStrategy, many=True),
+    Route(
+        "POST",
+        "/strategies/check",
+        "Is this text a strategy for this market? A mistake in it is part of the answer. Nothing is done.",
+        answers.StrategyCheck,
+        body={"type": "object", "required": ["text"], "properties": {"text": TEXT}},
+    ),
     Route("GET", "/indicators", "What a strategy may look at.", answers.Indicator, many=True),
     Route(
         "GET",
@@ -156,7 +166,22 @@ ROUTES: Final = (
         refusals={404: "ENTRY_NOT_FOUND"},
     ),
     Route(
-        "GET", f"{_AGENT}/risk/blocks", "What either layer refused, oldest first.", answers.Block, many=True, paged=True
+        "GET",
+        f"{_AGENT}/journal/{{entry}}/repeats",
+        "The decisions that an entry counts, one by one, oldest first; none where it counts none.",
+        answers.Repeat,
+        many=True,
+        query=(FROM, TO),
+        refusals={404: "ENTRY_NOT_FOUND"},
+    ),
+    Route(
+        "GET",
+        f"{_AGENT}/risk/blocks",
+        "What either layer refused.",
+        answers.Block,
+        many=True,
+        paged=True,
+        query=(_one_of("order", "Which end comes first; the oldest where nothing is said.", "asc", "desc"),),
     ),
     Route("GET", f"{_AGENT}/risk/objectives", "Each limit of the policy and its use.", answers.Limit, many=True),
     Route(
@@ -276,6 +301,14 @@ ROUTES: Final = (
         "A run, and once it is done its result.",
         answers.FinishedBacktest,
         refusals={404: "BACKTEST_NOT_FOUND"},
+    ),
+    Route(
+        "GET",
+        "/backtests/{id}/report",
+        "Its report as one HTML file, the same as the command's.",
+        TEXT,
+        content_type="text/html",
+        refusals={404: "BACKTEST_NOT_FOUND, REPORT_NOT_FOUND"},
     ),
     Route(
         "DELETE",

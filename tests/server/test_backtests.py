@@ -63,11 +63,19 @@ def test_a_backtest_through_the_daemon_is_the_commands(replaying: tuple[DaemonPr
     assert (found["state"], found["progress"], found["error"]) == ("done", 1, None)
     done = subprocess.run(
         [FORESTAY, "backtest", "bollinger-reversion-v1", "--data", f"{ETH}={candles}", "--out-of-sample", "30%",
-         "--json"],
+         "--json", "--html", "report.html"],
         capture_output=True, check=True, cwd=candles.parent,
     )  # fmt: skip
     assert without_times(found["result"]) == without_times(json.loads(done.stdout))
     assert set(found["result"]) == {"metrics", "gate", "trades", "in_sample", "out_of_sample"}
+    report = daemon.get(f"/backtests/{ticket['id']}/report")
+    assert report.headers["content-disposition"].startswith("attachment")
+    assert pages_words(report.text) == pages_words((candles.parent / "report.html").read_text())
+
+
+def pages_words(page: str) -> list[str]:
+    """Its lines, but for what tells how long it took."""
+    return [line for line in page.splitlines() if "Deciding took" not in line and "Candles per second" not in line]
 
 
 def without_times(result: Any) -> Any:
@@ -98,6 +106,7 @@ def test_a_demo_market_has_as_many_days_as_are_asked_for(demo: DaemonProcess) ->
 def test_a_running_backtest_tells_its_progress_and_can_be_cancelled(demo: DaemonProcess) -> None:
     first, second = (post(demo, LONG).json()["id"] for _ in range(2))
     assert demo.get(f"/backtests/{second}").json()["state"] == "queued"
+    assert demo.get(f"/backtests/{second}/report").status_code == 404
     while (running := ended(demo, first, until=("running", "done")))["progress"] == 0:
         assert running["state"] == "running"
     assert running["seconds_left"] > 0

@@ -67,10 +67,11 @@ def test_any_message_that_can_be_is_as_described(event: Event, seq: int) -> None
 
 READS = [
     "/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json", "/indicators", "/strategy.schema.json",
-    "/agents", "/backtests", *(f"/agents/current{path}" for path in (
+    "/agents", "/backtests", "/strategies", "/", *(f"/agents/current{path}" for path in (
         "", "/health", "/positions", "/equity?limit=5000", "/equity?interval=4h", "/trades", "/trades?limit=3",
         "/trades?sort=pnl&order=desc&limit=5", "/trades?format=csv", "/journal?limit=5000", "/journal?q=lost&limit=2",
-        "/risk/blocks", "/risk/objectives", "/evaluation", "/performance", "/performance?phase=live",
+        "/risk/blocks", "/risk/blocks?order=desc&limit=3",
+        "/risk/objectives", "/evaluation", "/performance", "/performance?phase=live",
         "/funnel", "/funnel?pair=ETH/USDT&from=2024-03-05", "/events?limit=5000", "/events?since=7&limit=7", "/config",
         "/config/versions", "/config/versions?phase=live", "/watchlist", "/preflight",
     )),

@@ -1,0 +1,72 @@
+// Elements out of data. Text is always set as text, never as markup.
+
+/** An element: `h("p.note", { title }, "text", child)`. Properties that begin with "on" are listeners; false, null and
+ *  undefined are left out, of children, too. */
+export function h(name, ...rest) {
+  const [tag, ...classes] = name.split(".");
+  const element = document.createElement(tag);
+  if (classes.length) element.className = classes.join(" ");
+  const given = rest.length && isProperties(rest[0]) ? rest.shift() : {};
+  for (const [key, value] of Object.entries(given)) {
+    if (value === false || value === null || value === undefined) continue;
+    if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+    else element.setAttribute(key, value === true ? "" : value);
+  }
+  element.append(...rest.flat(Infinity).filter((child) => child !== false && child !== null && child !== undefined));
+  return element;
+}
+
+function isProperties(it) {
+  return it !== null && typeof it === "object" && !(it instanceof Node) && !Array.isArray(it);
+}
+
+/** Set an element's text, if it is another one. */
+export function text(element, words) {
+  if (element.textContent !== words) element.textContent = words;
+  return element;
+}
+
+/** A function that gives `element` what `build` makes of a value, if the value is another one than before. */
+export function redrawn(element, build) {
+  let before;
+  return (value) => {
+    const now = JSON.stringify(value);
+    if (now === before) return;
+    before = now;
+    element.replaceChildren(...[build(value)].flat(Infinity).filter((child) => child != null && child !== false));
+  };
+}
+
+/** A card with a heading. */
+export function card(title, ...content) {
+  const id = `h-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  return h("section.card", { "aria-labelledby": id }, h("h2", { id }, title), ...content);
+}
+
+/** A table; a column is `[heading, cell of a row, "num" | ""]`. The first column heads its row. */
+export function table(caption, columns, rows, { none = "Nothing yet." } = {}) {
+  if (!rows.length) return h("p.none", none);
+  return h("div.scroll", { tabindex: 0, role: "region", "aria-label": caption },
+    h("table",
+      h("caption.unseen", caption),
+      h("thead", h("tr", columns.map(([heading, , kind]) => h("th", { scope: "col", class: kind }, heading)))),
+      h("tbody", rows.map((row) => h("tr", columns.map(([, cell, kind], at) =>
+        at ? h("td", { class: kind }, cell(row)) : h("th", { scope: "row", class: kind }, cell(row))))))));
+}
+
+/** How far a limit is used: a bar with its words. `part` may be above 1. */
+export function bar(label, part, words, { state = "", note = "" } = {}) {
+  const fill = h("span.fill");
+  const full = Math.max(0, Math.min(1, part));
+  fill.style.width = `${full * 100}%`;
+  return h("div.bar", { "data-state": state },
+    h("p.line", h("span.name", label), h("span.figure", words)),
+    h("div.track", { role: "progressbar", "aria-label": label, "aria-valuemin": 0, "aria-valuemax": 100,
+      "aria-valuenow": Math.round(full * 100), "aria-valuetext": note ? `${words}, ${note}` : words }, fill),
+    note && h("p.note", note));
+}
+
+/** What went wrong, where it is to be seen. */
+export function trouble(error) {
+  return h("p.trouble", error.code && error.code !== "UNKNOWN" ? [h("code", error.code), " "] : null, error.message);
+}

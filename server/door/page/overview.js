@@ -1,0 +1,183 @@
+// One glance: is it healthy, what is it doing, why did it not trade, how far is each limit, may it go live.
+
+import { bar, card, h, redrawn, table, text, trouble } from "./dom.js";
+import { EquityChart, RANGES, readRange } from "./chart.js";
+import * as f from "./format.js";
+import { entryRow } from "./journal.js";
+
+const LAST_ENTRIES = 6;
+
+export function mount(main, context) {
+  const { live } = context;
+  const parts = [figures(live), chart(context), evaluation(live), limits(live), positions(live), latest(context)];
+  main.append(h("div.overview",
+    h("div.wide", parts[0].element),
+    h("div.left", parts[1].element, parts[5].element),
+    h("div.right", parts[2].element, parts[3].element, parts[4].element)));
+  const tell = (events) => parts.forEach((part) => part.tell?.(events));
+  const unwatch = live.watch(tell);
+  tell([]);
+  return () => {
+    unwatch();
+    parts.forEach((part) => part.close?.());
+  };
+}
+
+// --- figures
+
+const FIGURES = [
+  ["Return", (p) => f.signed(p.return, f.percent), (p) => f.tone(p.return)],
+  ["Win rate", (p) => f.percent(p.win_rate, 1)],
+  ["Average win", (p) => f.signed(p.average_win, f.usdt)],
+  ["Average loss", (p) => f.usdt(p.average_loss)],
+  ["Expectancy", (p) => f.signed(p.expectancy, f.usdt), (p) => f.tone(p.expectancy)],
+  ["Fees", (p) => f.usdt(p.fees)],
+  ["Slippage", (p) => f.usdt(p.slippage)],
+  ["Exposure", (p) => f.number(p.exposure)],
+];
+
+function figures(live) {
+  const equity = h("dd.big", "–"), phase = h("span.phase");
+  const cells = FIGURES.map(([label]) => ({ label, value: h("dd", "–") }));
+  const element = h("dl.figures",
+    h("div.equity", h("dt", "Equity ", phase), equity),
+    cells.map(({ label, value }) => h("div", h("dt", label), value)));
+  return {
+    element,
+    tell() {
+      const { agent } = live;
+      if (agent) {
+        text(equity, f.usdt(agent.equity));
+        text(phase, agent.phase);
+        phase.dataset.phase = agent.phase;
+      }
+      const found = live.kept("performance");
+      if (!found) return;
+      FIGURES.forEach(([, show, tone], at) => {
+        text(cells[at].value, show(found));
+        cells[at].value.className = tone?.(found) ?? "";
+      });
+    },
+  };
+}
+
+// --- the chart
+
+function chart({ client, live }) {
+  const drawn = new EquityChart();
+  const error = h("div");
+  let range = "1M", unfollow = () => {}, closed = false;
+  const buttons = Object.keys(RANGES).map((name) => h("button", { type: "button", "aria-pressed": String(name === range), onclick: () => choose(name) }, name));
+  const head = h("div.head", h("h2", { id: "h-equity" }, "Equity and drawdown"), h("div.choice", { role: "group", "aria-label": "Range" }, buttons));
+  const element = h("section.card.wide", { "aria-labelledby": "h-equity" }, head, drawn.element, error);
+
+  function choose(name) {
+    range = name;
+    buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === name)));
+    unfollow();
+    unfollow = live.follow(() => readRange(client, live.agent, name), (found, problem) => {
+      error.replaceChildren(...(problem ? [trouble(problem)] : []));
+      if (found) drawn.show(found);
+    }, (events) => drawn.add(events));
+  }
+
+  const opening = drawn.open();
+  let begun = false;
+  return {
+    element,
+    tell() {
+      if (begun || !live.agent) return;
+      begun = true;
+      opening.then(() => closed || choose(range), (problem) => error.replaceChildren(trouble(problem)));
+    },
+    close() {
+      closed = true;
+      unfollow();
+      drawn.close();
+    },
+  };
+}
+
+// --- how far is it
+
+const CRITERIA = {
+  expectancy: ["Expectancy after fees", (it) => f.signed(it.current, f.usdt), (it) => (it.met ? 1 : 0), () => "must be above 0"],
+  trade_floor: ["Closed trades", (it) => `${f.count(it.current)} of ${f.count(it.limit)}`, (it) => it.current / it.limit],
+  max_drawdown: ["Max drawdown of the run", (it) => `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`, (it) => it.current / it.limit, headroom],
+};
+const STANDINGS = {
+  EVALUATING: "Its record is being made.",
+  WINDOW_EXTENDED: "The window is over, but not all criteria hold: it goes on until they do.",
+  ELIGIBLE: "All criteria hold: it may go live, if you say so.",
+  FAILED: "The run reached its max drawdown. A fresh one begins at the next UTC midnight.",
+};
+
+function headroom(it) {
+  if (it.headroom_pct === null) return "";
+  return it.headroom_pct < 0 ? `${f.number(-it.headroom_pct, 0)} % over` : `${f.number(it.headroom_pct, 0)} % headroom`;
+}
+
+function evaluation(live) {
+  const body = h("div.bars");
+  const draw = redrawn(body, (found) => {
+    const days = found.window_days_elapsed / found.eval_window_days;
+    return [
+      h("p.note", STANDINGS[found.state] ?? found.state),
+      bar("Evaluation window", days, `${f.number(found.window_days_elapsed, 1)} of ${found.eval_window_days} days`, { state: days >= 1 ? "met" : "" }),
+      found.objectives.map((it) => {
+        const [label, words, part, note] = CRITERIA[it.rule] ?? [f.words(it.rule), () => `${it.current} of ${it.limit}`, () => it.current / it.limit];
+        return bar(label, part(it), words(it), { state: it.rule === "max_drawdown" ? use(it) : it.met ? "met" : "", note: [it.met ? "met" : "not met", note?.(it)].filter(Boolean).join(" · ") });
+      }),
+    ];
+  });
+  return { element: card("May it go live?", body), tell: () => (live.kept("evaluation") ? draw(live.kept("evaluation")) : null) };
+}
+
+const COUNTS = new Set(["streak_limit", "max_concurrent"]);
+
+function use(it) {
+  const part = it.limit ? it.current / it.limit : 0;
+  return !it.met ? "bad" : part >= 0.75 ? "warn" : "";
+}
+
+/** Each limit of the policy as a bar; the risk desk has them, too. */
+export function limitBars(found) {
+  return found.map((it) => {
+    const counted = COUNTS.has(it.rule);
+    const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`;
+    const full = it.rule === "max_concurrent" || it.rule === "per_pair_exposure"; // what may be used up
+    return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it)].filter(Boolean).join(" · ") });
+  });
+}
+
+function limits(live) {
+  const body = h("div.bars");
+  const draw = redrawn(body, limitBars);
+  return { element: card("Limits", body), tell: () => live.kept("objectives") && draw(live.kept("objectives").map(({ seq, ...it }) => it)) };
+}
+
+function positions(live) {
+  const body = h("div");
+  const draw = redrawn(body, (found) => table("Open positions", [
+    ["Pair", (it) => it.pair], ["Value", (it) => f.number(it.value), "num"],
+    ["Gain", (it) => h("span", { class: f.tone(it.unrealized_pnl) }, f.signed(it.unrealized_pnl, f.number)), "num"],
+    ["Since", (it) => f.time(it.opened_at)], ["Book", (it) => it.phase],
+  ], found, { none: "None: everything is in USDT." }));
+  return { element: card("Open positions", body), tell: () => live.kept("positions") && draw(live.kept("positions").map(({ seq, ...it }) => it)) };
+}
+
+// --- what it is doing
+
+function latest({ client, live }) {
+  const rows = h("div.rows", { role: "list", "aria-label": "Last journal entries" });
+  const put = (entries) => {
+    rows.prepend(...entries.slice(-LAST_ENTRIES).reverse().map((entry) => entryRow(entry, client)));
+    while (rows.childElementCount > LAST_ENTRIES) rows.lastElementChild.remove();
+  };
+  const unfollow = live.follow(
+    () => client.get("/journal", { limit: LAST_ENTRIES }),
+    (page, problem) => (problem ? rows.replaceChildren(trouble(problem)) : put([...page.body].reverse())),
+    (events) => put(events.filter((event) => event.event === "journal_entry")),
+  );
+  return { element: card("What it does, and why not", rows, h("p.links", h("a", { href: "#/journal" }, "The whole journal"), h("a", { href: "#/risk" }, "What was blocked"))), close: unfollow };
+}

@@ -1,0 +1,88 @@
+// Every execution: sorted, filtered, as many as there are.
+
+import { h, trouble } from "./dom.js";
+import * as f from "./format.js";
+import { EndlessList } from "./list.js";
+
+const PAGE = 100;
+const COLUMNS = [
+  ["ts", "Time", (it) => h("time", { datetime: it.ts }, f.time(it.ts))],
+  ["pair", "Pair", (it) => it.pair],
+  ["side", "Side", (it) => h("span.chip", { "data-tone": it.side === "buy" ? null : it.pnl > 0 ? "good" : "bad" }, it.side)],
+  ["size", "Size, USDT", (it) => f.number(it.size), "num"],
+  ["price", "Price", (it) => f.price(it.price), "num"],
+  ["pnl", "PnL, USDT", (it) => h("span", { class: f.tone(it.pnl) }, f.signed(it.pnl, f.number)), "num"],
+  ["return", "Return", (it) => h("span", { class: f.tone(it.return) }, f.signed(it.return, f.percent)), "num"],
+  ["fees", "Fees", (it) => f.number(it.fees), "num"],
+  ["hold_s", "Held", (it) => (it.hold_s == null ? "–" : f.span(it.hold_s)), "num"],
+  ["phase", "Book", (it) => h("span.phase", { "data-phase": it.phase }, it.phase)],
+  [null, "Why", (it) => h("a", { href: `#/journal?id=${it.journal_ref}&at=${it.ts}`, "aria-label": `Why: the journal entry of this ${it.side} of ${it.pair}` }, "entry")],
+];
+
+export function mount(main, { client, live, query, go }) {
+  const wanted = Object.fromEntries(["phase", "pair", "side", "sort", "order", "ref"].map((key) => [key, query.get(key) ?? ""]));
+  const newestFirst = (wanted.sort || "ts") === "ts" && (wanted.order || "desc") === "desc";
+  const asked = () => ({ phase: wanted.phase, pair: wanted.pair, side: wanted.side, journal_ref: wanted.ref, sort: wanted.sort || "ts", order: wanted.order || "desc" });
+  const list = new EndlessList(client, {
+    label: "Trades", empty: "No trade fits.", newestFirst,
+    table: h("div.row.heads", { role: "row" }, COLUMNS.map(([name, title, , kind]) => heading(name, title, kind, wanted, go))),
+    row: (trade) => h("div.row", { role: "row", "data-seq": trade.seq, "data-ref": trade.journal_ref }, COLUMNS.map(([, title, cell, kind]) => h("div", { role: "cell", class: kind, "data-title": title }, cell(trade)))),
+  });
+  list.element.classList.add("trades");
+  let unfollow = () => {};
+  const start = () => {
+    unfollow();
+    unfollow = live.follow(
+      () => client.get("/trades", { ...asked(), limit: PAGE }),
+      (page, error) => (error ? list.fail(error) : list.begin(page, start)),
+      (events) => list.add(events.filter((it) => it.event === "trade" && fits(it, wanted))),
+    );
+  };
+  const failed = h("div");
+  main.append(filters(wanted, live, go, () => save(client, asked(), live.agent?.id, failed)), failed, list.element);
+  start();
+  return () => {
+    unfollow();
+    list.close();
+  };
+}
+
+function fits(trade, { phase, pair, side, ref }) {
+  return (!phase || phase === "all" || trade.phase === phase) && (!pair || trade.pair === pair) && (!side || trade.side === side) && (!ref || trade.journal_ref === ref);
+}
+
+function heading(name, title, kind, wanted, go) {
+  if (!name) return h("div", { role: "columnheader", class: kind }, title);
+  const sorted = (wanted.sort || "ts") === name, down = (wanted.order || "desc") === "desc";
+  const order = sorted && down ? "asc" : "desc";
+  return h("div", { role: "columnheader", class: kind, "aria-sort": sorted ? (down ? "descending" : "ascending") : "none" },
+    h("button.sort", { type: "button", onclick: () => go("trades", { ...wanted, sort: name, order }) }, title, sorted ? h("span", { "aria-hidden": "true" }, down ? " ↓" : " ↑") : null));
+}
+
+function filters(wanted, live, go, csv) {
+  const choice = (name, label, values) => h("label", label,
+    h("select", { onchange: ({ target }) => go("trades", { ...wanted, [name]: target.value }) }, h("option", { value: "" }, "all"),
+      values.map((value) => h("option", { value, selected: wanted[name] === value }, value))));
+  return h("form.filters", { onsubmit: (event) => event.preventDefault(), "aria-label": "Filters" },
+    choice("phase", "Book", ["paper", "live"]),
+    choice("pair", "Pair", live.agent.market.pairs),
+    choice("side", "Side", ["buy", "sell"]),
+    wanted.ref && h("button.quiet", { type: "button", onclick: () => go("trades") }, "All trades"),
+    h("button.quiet", { type: "button", onclick: csv }, "Save as CSV"));
+}
+
+/** All that fits, as a file; by this page, which has the token. */
+async function save(client, asked, name, failed) {
+  failed.replaceChildren();
+  try {
+    saveAs(await client.file(client.address("/trades", { ...asked, format: "csv" })), `${name ?? "agent"}-trades.csv`);
+  } catch (error) {
+    failed.append(trouble(error));
+  }
+}
+
+export function saveAs(blob, name) {
+  const href = URL.createObjectURL(blob);
+  h("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
+}

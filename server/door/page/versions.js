@@ -1,0 +1,60 @@
+// Each version of the config with its own record, side by side.
+
+import { card, h, table, trouble } from "./dom.js";
+import * as f from "./format.js";
+
+const RECORD = [
+  ["Return", (it) => f.signed(it.return, f.percent)], ["Closed trades", (it) => f.count(it.trades)], ["Win rate", (it) => f.percent(it.win_rate, 1)],
+  ["Average win", (it) => f.usdt(it.average_win)], ["Average loss", (it) => f.usdt(it.average_loss)], ["Expectancy", (it) => f.usdt(it.expectancy)],
+  ["Fees", (it) => f.usdt(it.fees)], ["Slippage", (it) => f.usdt(it.slippage)], ["Exposure", (it) => f.number(it.exposure)],
+];
+
+export function mount(main, { client, live }) {
+  const body = h("div", h("p.none", "Reading…"));
+  main.append(body);
+  const read = async () => {
+    try {
+      body.replaceChildren(...drawn((await client.get("/config/versions")).body));
+    } catch (error) {
+      body.replaceChildren(trouble(error));
+    }
+  };
+  read();
+  return live.watch((events) => events.some((it) => it.type === "CONFIG_CHANGE") && read());
+}
+
+function drawn(versions) {
+  const newest = [...versions].reverse();
+  const rows = [
+    ["Strategy", ...newest.map((it) => it.config.strategy.spec.name)],
+    ["From", ...newest.map((it) => f.time(it.ts))],
+    ...RECORD.map(([label, show]) => [label, ...newest.map((it) => (it.record ? show(it.record) : "–"))]),
+  ];
+  const columns = ["Paper record of", ...newest.map((it, at) => `Version ${it.version}${at ? "" : ", in force"}`)]
+    .map((title, at) => [title, (row) => row[at], at ? "num" : ""]);
+  const changes = newest.map((it, at) => [it, newest[at + 1]]).map(([it, before]) => h("details.version", { open: newest.length < 3 && !before },
+    h("summary", h("b", `Version ${it.version}`), ` · ${f.time(it.ts)} · `, before ? summary(before.config, it.config) : "the first one"),
+    before ? changed(before.config, it.config) : null,
+    h("details", h("summary", "The whole config"), h("pre", { tabindex: 0 }, JSON.stringify(it.config, null, 2)))));
+  return [card("Records side by side", h("div.snug", table("Records of the config's versions", columns, rows))), card("What was changed", changes)];
+}
+
+/** Values by their path. */
+function flat(value, path = "") {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return { [path]: JSON.stringify(value) };
+  return Object.assign({}, ...Object.entries(value).map(([key, inner]) => flat(inner, path ? `${path}.${key}` : key)));
+}
+
+function differences(before, after) {
+  const [old, now] = [flat(before), flat(after)];
+  return [...new Set([...Object.keys(old), ...Object.keys(now)])].filter((key) => old[key] !== now[key]).map((key) => ({ key, old: old[key] ?? "–", now: now[key] ?? "–" }));
+}
+
+function summary(before, after) {
+  const found = differences(before, after);
+  return found.length === 1 ? found[0].key : `${found.length} values`;
+}
+
+function changed(before, after) {
+  return table("Changes", [["Key", (it) => h("code", it.key)], ["Before", (it) => h("code", it.old)], ["Now", (it) => h("code", it.now)]], differences(before, after));
+}

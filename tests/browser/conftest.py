@@ -1,0 +1,104 @@
+"""A real browser before the real daemon, which replays real candles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.resilience.candles import Files, real_stretch
+from tests.server.clients import Ended, at_the_end
+from tests.world.daemon import DaemonProcess
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+HOURS = 3000
+DESK, PHONE = (1280, 860), (390, 844)
+
+
+def browser_path() -> str:
+    """The system's browser. A missing one fails a test and never skips it."""
+    found = os.environ.get("FORESTAY_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail(f"these tests need a browser: one of {', '.join(BROWSERS)}, or FORESTAY_BROWSER", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@define
+class Window:
+    """Opens pages, and sees what goes wrong in them. `offline` lets requests fail: the daemon is to be away."""
+
+    browser: Browser
+    offline: bool = False
+    errors: list[str] = field(factory=list)
+    _contexts: list[BrowserContext] = field(factory=list)
+
+    def open(self, base: str, place: str = "overview", *, theme: str = "light", size: tuple[int, int] = DESK) -> Page:
+        width, height = size
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if theme == "dark" else "light",
+            timezone_id="Europe/Vienna",
+            locale="en-GB",
+        )
+        self._contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self._heard(said.type, said.text))
+        page.goto(f"{base}/#/{place}")
+        page.wait_for_selector("#age[data-state=live]")
+        return page
+
+    def _heard(self, kind: str, text: str) -> None:
+        refused = "Failed to load resource" in text or "WebSocket connection" in text
+        if kind in ("error", "warning") and not (self.offline and refused):
+            self.errors.append(text)
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Window]:
+    window = Window(browser)
+    yield window
+    window.close()
+    assert not window.errors
+
+
+@pytest.fixture
+def replayed(real_data: Path, tmp_path: Path) -> Callable[[int], Files]:
+    """So many hours of real candles as files."""
+    return lambda hours: real_stretch(real_data, tmp_path, hours)
+
+
+@pytest.fixture(scope="session")
+def ended(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ended]:
+    """At the end of real candles. For tests that only read."""
+    folder = tmp_path_factory.mktemp("replayed")
+    files = real_stretch(real_data, folder, HOURS)
+    daemon = DaemonProcess(folder / "data", (*files.flags, "--speed", "max"))
+    try:
+        found = at_the_end(daemon, files.end)
+        with closing(found.client):
+            yield found
+    finally:
+        daemon.kill()

@@ -1,0 +1,248 @@
+"""Each screen shows what REST says, on real candles."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PHONE, Window
+from tests.resilience.candles import Files
+from tests.server.clients import Ended, at_the_end
+from tests.server.conftest import busy  # noqa: F401 - a fixture
+from tests.world.daemon import DaemonProcess
+
+SHOWN = "[...document.querySelectorAll('.entry')].map(it => it.dataset.id)"
+SCREENS = ("overview", "journal", "risk", "trades", "strategy", "versions", "health", "settings")
+DRAWN = {
+    "overview": ".chart figcaption:has-text('Equity from')",
+    "journal": ".entry",
+    "risk": "tbody tr[data-seq]",
+    "trades": ".trades [role=row][data-seq]",
+    "strategy": "#verdict .good-news",
+    "versions": ".snug td",
+    "health": "tbody tr",
+    "settings": "input[name='risk.max_drawdown_pct']",
+}
+
+
+def drawn(page: Page, screen: str) -> Page:
+    page.wait_for_selector(DRAWN[screen], state="attached")
+    return page
+
+
+def test_the_overview_shows_equity_figures_limits_and_the_last_decisions(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base), "overview")
+    agent, figures = ended.get("").json(), ended.get("/performance").json()
+    status = {"PAPER": "Forward testing", "ELIGIBLE": "Ready for live — your call"}[agent["status"]]
+    expect(page.locator("#badge")).to_have_text(status)
+    expect(page.locator(".figures .big")).to_have_text(f"{agent['equity']:,.2f} USDT")
+    expect(page.locator(".chart figcaption")).to_contain_text(f"to {agent['equity']:,.2f} USDT")
+    win_rate = page.locator(".figures div", has_text="Win rate").locator("dd")
+    expect(win_rate).to_have_text(f"{figures['win_rate'] * 100:.1f} %")
+    for limit in ended.get("/risk/objectives").json():
+        expect(page.get_by_role("progressbar", name=limit["rule"].replace("_", " "), exact=True)).to_be_visible()
+    for criterion in ("Evaluation window", "Closed trades", "Expectancy after fees", "Max drawdown of the run"):
+        expect(page.get_by_role("progressbar", name=criterion)).to_be_visible()
+    entries = ended.get("/journal?limit=6").json()
+    expect(page.locator(".overview .entry .words")).to_have_text([entry["text"] for entry in entries])
+
+
+def test_the_chart_is_told_in_words_and_its_tooltip_has_time_equity_phase_and_drawdown(
+    ended: Ended, window: Window
+) -> None:
+    page = drawn(window.open(ended.base), "overview")
+    page.get_by_role("button", name="All", exact=True).click()
+    first = ended.of("snapshot")[0]
+    expect(page.locator(".chart figcaption")).to_contain_text(f"Equity from {first['equity']:,.2f} USDT")
+    box = page.locator(".chart .canvas").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 100)
+    tip = page.locator(".tip")
+    expect(tip).to_contain_text("Equity")
+    expect(tip).to_contain_text("Phase paper")
+    expect(tip).to_contain_text("Drawdown")
+
+
+def test_the_journal_reaches_its_first_entry_and_holds_no_more_than_what_is_near(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "journal"), "journal")
+    entries = ended.of("journal_entry")
+    first = page.locator(f".entry[data-seq='{entries[0]['seq']}']")
+    most = 0
+    while not first.count():
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(20)
+        most = max(most, page.locator(".entry").count())
+    expect(first).to_contain_text("Started")
+    assert most < len(entries) * 0.8
+    page.evaluate("scrollTo(0, 0)")  # what was given back comes again
+    page.wait_for_function(f"wanted => ({SHOWN}).slice(0, 150).join() === wanted", arg=",".join(newest(entries)[:150]))
+
+
+def newest(entries: list[dict[str, str]]) -> list[str]:
+    return [entry["id"] for entry in reversed(entries)]
+
+
+def test_the_journal_is_filtered_by_type_pair_and_words(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "journal"), "journal")
+    page.get_by_label("Type").select_option("EXECUTED")
+    page.get_by_label("Pair").select_option("ETH/USDT")
+    page.get_by_label("Search").fill("gained")
+    wanted = [
+        entry["id"]
+        for entry in reversed(ended.of("journal_entry"))
+        if entry["type"] == "EXECUTED" and "ETH/USDT" in entry["tags"] and "gained" in entry["text"].lower()
+    ]
+    assert wanted
+    page.wait_for_function(f"wanted => JSON.stringify({SHOWN}) === JSON.stringify(wanted)", arg=wanted)
+    assert re.search(r"#/journal\?.*type=EXECUTED", page.url)
+
+
+def test_a_trade_leads_to_its_entry_and_back(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "trades"), "trades")
+    trade = ended.of("trade")[-1]
+    page.locator(f"[data-ref={trade['journal_ref']}]").get_by_role("link").click()
+    entry = page.locator(".one .entry")
+    expect(entry).to_have_attribute("data-id", trade["journal_ref"])
+    expect(entry).to_contain_text(trade["order_ref"])
+    entry.get_by_role("link", name="Its trade").click()
+    expect(page.locator(".trades [role=row][data-seq]")).to_have_attribute("data-seq", str(trade["seq"]))
+
+
+def test_trades_are_sorted_filtered_and_saved(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "trades"), "trades")
+    page.get_by_label("Side").select_option("sell")
+    page.get_by_role("button", name="PnL").click()
+    wanted = sorted((it for it in ended.of("trade") if it["side"] == "sell"), key=lambda it: -it["pnl"])
+    shown = "[...document.querySelectorAll('.trades [data-seq]')].map(it => Number(it.dataset.seq))"
+    page.wait_for_function(
+        f"wanted => JSON.stringify({shown}) === wanted",
+        arg=json.dumps([it["seq"] for it in wanted], separators=(",", ":")),
+    )
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save as CSV").click()
+    with open(saving.value.path()) as file:
+        assert [int(row["seq"]) for row in csv.DictReader(file)] == [it["seq"] for it in wanted]
+
+
+def test_the_risk_desk_has_every_limit_the_funnel_and_the_latest_blocks(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "risk"), "risk")
+    vetoes = ended.of("risk_veto")
+    shown = page.locator("tbody tr[data-seq]")
+    assert [int(it.get_attribute("data-seq") or 0) for it in shown.all()] == [it["seq"] for it in vetoes[:-51:-1]]
+    expect(page.get_by_text("Signing is not set up")).to_be_visible()
+    funnel = ended.get("/funnel").json()
+    expect(page.locator(".bar", has_text="Signals").locator(".figure")).to_have_text(f"{funnel['signals']:,}")
+
+
+def test_would_this_pass_asks_every_rule(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "risk"), "risk")
+    page.get_by_label("Size, USDT").fill("1000000")
+    page.get_by_role("button", name="Would it pass?").click()
+    answer = ended.client.post("/agents/current/risk/check", json={"pair": "ETH/USDT", "side": "buy", "size": 10**6})
+    expect(page.locator(".trouble code")).to_have_text(answer.json()["rule"])
+    expect(page.get_by_role("region", name="What each rule says").locator("tbody tr")).to_have_count(
+        len(answer.json()["checks"])
+    )
+
+
+def test_health_names_every_floor(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "health"), "health")
+    for actor in ended.get("/health").json()["actors"]:
+        expect(page.get_by_role("rowheader", name=actor["name"])).to_be_visible()
+
+
+def test_times_are_the_viewers_and_utc_is_one_click_away(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "trades"), "trades")
+    trade = ended.of("trade")[-1]
+    hour = int(trade["ts"][11:13])
+    at = page.locator(f"[data-seq='{trade['seq']}'] time")
+    local = at.inner_text()
+    assert local.endswith(":00")
+    assert int(local[-5:-3]) in {(hour + 1) % 24, (hour + 2) % 24}  # Vienna, winter or summer
+    page.get_by_role("button", name="Times: local").click()
+    drawn(page, "trades")
+    expect(page.locator(f"[data-seq='{trade['seq']}'] time")).to_have_text(re.compile(rf", {hour:02}:00$"))
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_screen_has_no_serious_finding_of_axe(ended: Ended, window: Window, screen: str, theme: str) -> None:
+    page = drawn(window.open(ended.base, screen, theme=theme), screen)
+    for violation in Axe().run(page).response["violations"]:
+        where = [node["html"][:200] for node in violation["nodes"]]
+        assert violation["impact"] not in ("serious", "critical"), (violation["id"], violation["help"], where)
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_screen_fits_a_phone(ended: Ended, window: Window, screen: str) -> None:
+    page = drawn(window.open(ended.base, screen, size=PHONE), screen)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+
+
+def test_a_strategy_is_checked_as_it_is_typed_tried_and_its_report_saved(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "strategy"), "strategy")
+    area = page.get_by_label("The strategy as YAML")
+    good = area.input_value()
+    area.fill(good.replace("value: -0.05", "value: minus five"))
+    expect(page.locator("#verdict")).to_contain_text("minus five")
+    expect(area).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_role("button", name="Adopt as a new version")).to_be_disabled()
+    expect(page.get_by_role("button", name="Run it")).to_be_disabled()
+    area.fill(good.replace("value: -0.05", "value: -0.04").replace("mean-reversion-v1", "mine"))
+    expect(page.locator("#verdict")).to_have_text("A strategy: mine.")
+    page.get_by_role("button", name="Run it").click()
+    expect(page.get_by_role("heading", name="Result of mine")).to_be_visible(timeout=60_000)
+    result = ended.client.get(f"/backtests/{ended.client.get('/backtests').json()[0]['id']}").json()["result"]
+    row = page.get_by_role("row", name="Final equity")
+    for part in (result, result["in_sample"], result["out_of_sample"]):
+        expect(row).to_contain_text(f"{part['metrics']['final']:,.2f} USDT")
+    with page.expect_download() as saving:
+        page.get_by_role("button", name="Save the whole report").click()
+    assert "plotly" in saving.value.path().read_text()
+
+
+def test_a_strategy_is_adopted_as_a_version_and_the_versions_stand_side_by_side(
+    start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
+) -> None:
+    files = replayed(300)
+    ended = at_the_end(start_daemon(*files.flags, "--speed", "max"), files.end)
+    page = drawn(window.open(ended.base, "strategy"), "strategy")
+    area = page.get_by_label("The strategy as YAML")
+    area.fill(area.input_value().replace("mean-reversion-v1", "mine"))
+    page.get_by_role("button", name="Adopt as a new version").click()
+    page.get_by_role("dialog").get_by_role("button", name="Adopt it").click()
+    expect(page.get_by_text("It is in force")).to_be_visible()
+    assert ended.get("/config").json()["strategy"]["spec"]["name"] == "mine"
+    page.get_by_role("link", name="Versions").click()
+    expect(page.get_by_role("columnheader", name="Version 2, in force")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Version 1")).to_be_visible()
+    expect(page.get_by_text("strategy.spec.name").first).to_be_visible()
+
+    # What cannot be is refused in words, and nothing is changed.
+    window.offline = True
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_label("Daily drawdown, %").fill("25")
+    page.get_by_role("button", name="Adopt as a new version").click()
+    expect(page.get_by_text("VALIDATION_ERROR")).to_be_visible()
+    page.get_by_label("Daily drawdown, %").fill("6")
+    page.get_by_role("button", name="Adopt as a new version").click()
+    expect(page.get_by_text("It is in force")).to_be_visible()
+    assert ended.get("/config").json()["risk"]["daily_drawdown_pct"] == 6
+
+
+def test_folded_repeats_unfold(busy: Ended, window: Window) -> None:  # noqa: F811
+    folded = next(
+        it for it in reversed(busy.of("journal_entry")) if "repeats" in it["tags"] and it["data"]["count"] > 1
+    )
+    page = window.open(busy.base, f"journal?id={folded['id']}&at={folded['ts']}")
+    page.get_by_role("button", name=f"Unfold the {folded['data']['count']} repeats").click()
+    times = page.locator(".repeats time")
+    expect(times).to_have_count(folded["data"]["count"])
+    assert times.first.get_attribute("datetime") == folded["data"]["first"]
+    assert times.last.get_attribute("datetime") == folded["data"]["last"]
