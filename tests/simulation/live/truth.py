@@ -20,6 +20,7 @@ from tests.world import chain as chains
 from tests.world.chain import Tx
 
 if TYPE_CHECKING:
+    from actors.broadcaster.board import Board
     from actors.chain.port import Receipt
     from tests.simulation.live.world import LiveWorld
 
@@ -380,6 +381,11 @@ class Truth:
     def _check_kills(self) -> None:
         if not self._knows_of_the_kill:
             self.world.complain("43", f"the guard was killed at {self.world.guard.last_kill}, and no KILL tells of it")
+
+    def hold(self, board: Board) -> None:
+        """The daemon's own count of the wallet against the log's, once it has read all of it."""
+        if board.row == self.world.log[-1][0] and (counted := dict(board.live.units)) != self._units:
+            self.world.complain("29", f"the daemon takes the wallet for {counted}, the log says {self._units}")
 
     def _check_wallet(self) -> None:
         accounts, wallet = self.world.chain.accounts, self.world.guard.wallet

@@ -126,7 +126,11 @@ class LiveWorld(World):
 
     def _is_finished(self) -> bool:
         """Nothing is open, sold out or wanted any more: that must be so after an hour without any trouble."""
-        if not self.disturbed or (self.owner.done and self.truth.is_quiet):
+        if not self.disturbed:
+            return True
+        if self.owner.done and self.truth.is_quiet:
+            if self.life is not None:
+                self.truth.hold(self.life.board)
             return True
         if self.calm_since is None or trio.current_time() < self.calm_since + self._quiet_seconds:
             return False
