@@ -129,8 +129,10 @@ class Limits(RuleBasedStateMachine):
         self.peak, self.run_peak = max(self.peak, equity), max(self.run_peak, equity)
 
     def _expect_breach(self, name: str, told: dict[str, Any], since: Fraction, limit: Fraction) -> None:
-        """Told exactly when it is reached and does not hold already; it holds until the next UTC midnight."""
-        reached = (since - self.last) / since >= limit and name not in self.promises
+        """Told exactly when it is reached and does not hold already; it holds until the next UTC midnight. That a run
+        has failed is told of each: after a change of config another one may, while the first one's lock still holds."""
+        holds = name == "daily_drawdown" and name in self.promises
+        reached = (since - self.last) / since >= limit and not holds
         assert (name in told) == reached, f"{name}: from {float(since)} to {float(self.last)}, the limit is {limit}"
         if reached:
             data = told[name].data
@@ -183,6 +185,19 @@ def test_a_days_breach_outlasts_a_looser_limit_and_a_recovery() -> None:
     assert (held.measured, held.limit) == (Decimal("0.04"), Decimal("0.03"))
     assert held.until == datetime(2028, 2, 29, tzinfo=UTC)
     assert held.reason is not None
+
+
+def test_each_run_that_fails_is_told_though_the_lock_of_one_before_holds() -> None:
+    engine = Engine(limits(2, 1, 5, 5), BEGINS)
+    engine.round(0.5, Decimal(970))
+    engine.adopt(limits(2, 2, 5, 5))
+    rows = engine.round(0.5, Decimal("921.5"))
+    assert [row.data["measured"] for row in rows if isinstance(row, JournalEntry) and row.type == "RISK_BREACH"] == [
+        Decimal("0.05")
+    ]
+    held = engine.asked(engine.at)["max_drawdown"]
+    assert (held.measured, held.limit) == (Decimal("0.05"), Decimal("0.04"))
+    assert held.until == datetime(2028, 2, 28, tzinfo=UTC)
 
 
 def test_a_tightened_streak_limit_counts_at_the_next_mark() -> None:

@@ -10,12 +10,14 @@ from typing import Any, Final
 import trio
 from attrs import define, field
 
-from actors.executor.actor import LEARNING_SECONDS, Dealing, Executor
+from actors.executor.actor import LEARNING_SECONDS, LONGEST_SECONDS, Dealing, Executor
 from actors.executor.order_life import Lapsed, Sighting
 from actors.messages import (
     Flush,
+    Hear,
     Learned,
     LookAfter,
+    Observe,
     ReadAnchor,
     ReadCheckpoint,
     ReadRows,
@@ -24,12 +26,13 @@ from actors.messages import (
     SigningChanged,
 )
 from actors.tower import Actor, Desk, Floor, Tower
+from actors.turn import Turn
 from actors.twak_signer.actor import WATCH_SECONDS, Armed, TwakSigner
 from protocol.errors import Outage
-from protocol.events import ConfigAdopted, Row
+from protocol.events import ConfigAdopted, Flattening, Row
 from protocol.signing import Anchor, Answer, Question, ReadGuard, Revoked
 from tests.actors.seeded import over_seeds
-from tests.live.lives import AT, CONFIG, DECIMALS, OPENED, folded, intended
+from tests.live.lives import AT, CONFIG, DECIMALS, OPENED, bought, folded, intended
 from tests.world import chain as chains
 from tests.world.chain import SimChain
 from tests.world.guard import ANSWER_SECONDS, SimGuard
@@ -50,22 +53,27 @@ class Answering(Actor):
 
 @define
 class Around:
-    """What stands around the Executor. `looks` are the questions about orders, answered by `seen` in turn."""
+    """What stands around the Executor. `looks` are the questions about orders, answered by `seen` in turn; prices there
+    are none."""
 
     seen: list[Sighting]
+    log: tuple[Row, ...] = LOG
     looks: list[LookAfter] = field(factory=list)
     told: list[Sighting] = field(factory=list)
 
     def journal(self, message: Any) -> Any:
         match message:
             case ReadRows():
-                return (0, []) if message.after else (len(LOG), [row for row in LOG if row.kind in message.kinds])
+                found = [row for row in self.log if row.kind in message.kinds]
+                return (0, []) if message.after else (len(self.log), found)
             case ReadAnchor():
-                return Anchor("log", len(LOG), "0" * 64)
+                return Anchor("log", len(self.log), "0" * 64)
             case ReadCheckpoint() | Flush():
                 return None
 
     def signer(self, message: Any) -> Any:
+        if isinstance(message, Observe):
+            return Outage("chain", "no answer")
         assert isinstance(message, LookAfter)
         self.looks.append(message)
         return self.seen[min(len(self.looks), len(self.seen)) - 1]
@@ -108,6 +116,22 @@ async def test_a_late_word_of_what_was_learned_before_does_not_end_the_wait_for_
         executor.tell(Learned(second))
         await trio.sleep(10)
         assert len(around.looks) == 3
+        nursery.cancel_scope.cancel()
+
+
+@over_seeds
+async def test_an_order_is_looked_after_at_once_however_far_apart_the_tries_to_sell_are() -> None:
+    holding = (*OPENED, *bought(folded(*OPENED)), Flattening(AT, "a limit was reached"))
+    sale = intended(folded(*holding), "sell")
+    around = Around([Lapsed(sale.order.ref, 1)], (ConfigAdopted(AT, 1, CONFIG), *holding))
+    tower = around.around_the_executor()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tower.run)
+        await tower.standing.wait()
+        await trio.sleep(2.2 * LONGEST_SECONDS)  # of tries that each have waited longer
+        await tower.outside().address("Executor").ask(Hear(Turn(settled=True), (sale,)))
+        await trio.sleep(10)
+        assert [look.order.ref for look in around.looks] == [sale.order.ref]
         nursery.cancel_scope.cancel()
 
 

@@ -168,5 +168,6 @@ BUGS: Final[tuple[Bug, ...]] = (
         "            await trio.sleep(PERIOD_SECONDS)\n",
         "            await trio.sleep(max(PERIOD_SECONDS, again_at - trio.current_time()))\n",
         "It was so. Seen when sales have failed until tries are farther apart than a deadline: nothing is sold.",
+        "tests/live/test_floors.py",
     ),
 )

@@ -194,12 +194,28 @@ def test_an_order_that_nobody_has_usurped_is_seen(story: Story) -> None:
     assert "32" in story.found
 
 
-def hand_over(story: Story, *, waits: bool) -> None:
-    """A kit has the swap of an order, and its nonce is usurped while it waits in the pool, or long after it did."""
+def signed_by_a_kit(story: Story, data: str, nonce: int) -> Signed:
+    """A kit has the order, and has signed a swap for it by itself."""
     story.tell("handed_over", order_ref=REF)
-    one = story.sign("the kit's own", swap_data(), 1)
+    one = story.sign("the kit's own", data, nonce)
     story.world.guard.granted.clear()
     story.world.guard.kits[REF] = one.hash
+    return one
+
+
+def handed_to_a_kit(data: str) -> tuple[Story, Signed]:
+    """The same from the beginning, where nothing stands in the way of the swap."""
+    story = Story()
+    story.world.chain.took = lambda tx: None
+    story.world.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    story.promote()
+    story.intend()
+    return story, signed_by_a_kit(story, data, 0)
+
+
+def hand_over(story: Story, *, waits: bool) -> None:
+    """A kit has the swap of an order, and its nonce is usurped while it waits in the pool, or long after it did."""
+    one = signed_by_a_kit(story, swap_data(), 1)
     story.submit(one, "swap", 1)
     if waits:
         story.world.chain.waiting[one.hash] = chains.read(bytes.fromhex(one.raw[2:]))
@@ -222,15 +238,7 @@ def test_what_a_kit_sent_is_usurped_if_it_waited_and_may_count_as_not_sent_if_no
 @pytest.mark.parametrize(("code", "seen"), [("unexplained", set()), ("not_sent", {"28", "29"})])
 def test_of_what_nobody_could_explain_the_log_need_not_know_the_end(code: str, seen: set[str]) -> None:
     """The book that a person opens then has none of its tokens, and whatever it had been paid with is gone."""
-    story = Story()
-    story.world.chain.took = lambda tx: None
-    story.world.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
-    story.promote()
-    story.intend()
-    story.tell("handed_over", order_ref=REF)
-    one = story.sign("the kit's own", swap_data(), 0)
-    story.world.guard.granted.clear()
-    story.world.guard.kits[REF] = one.hash
+    story, one = handed_to_a_kit(swap_data())
     story.submit(one, "swap", 0)
     story.tell("given_up", order_ref=REF, code=code, coins=None)
     story.mine(one)
@@ -241,15 +249,7 @@ def test_of_what_nobody_could_explain_the_log_need_not_know_the_end(code: str, s
 
 @pytest.mark.parametrize(("least", "seen"), [(1, {"26", "28"}), (10**30, set())])
 def test_a_swap_that_no_kit_named_was_none_if_it_reverted(least: int, seen: set[str]) -> None:
-    story = Story()
-    story.world.chain.took = lambda tx: None
-    story.world.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
-    story.promote()
-    story.intend()
-    story.tell("handed_over", order_ref=REF)
-    one = story.sign("the kit's own", swap_data(least), 0)
-    story.world.guard.granted.clear()
-    story.world.guard.kits[REF] = one.hash
+    story, one = handed_to_a_kit(swap_data(least))
     story.mine(one)
     story.tell("given_up", order_ref=REF, code="not_sent", coins=str(story.world.chain.accounts.coins[chains.WALLET]))
     assert story.found - {"29"} == seen

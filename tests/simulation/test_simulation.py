@@ -19,7 +19,7 @@ from tests.simulation.planted import ROOT, Bug
 from tests.simulation.runs import run
 
 FIXED: Final = range(24)
-FRESH: Final = 24
+FRESH: Final = 16
 LIVE: Final = range(8)
 FRESH_LIVE: Final = 8
 FALLBACK: Final = range(12)  # a change of the product moves what a seed does: then one of these has to see the bug
