@@ -16,6 +16,7 @@ from attrs import Factory, define, field, frozen
 from actors.journal.store import FILE_NAME, MAKER, LogReader, LogStore
 from tests.benchmarks.biglog import build
 from tests.benchmarks.ground import Candles, Ground, fsyncs
+from tests.benchmarks.page import Watcher, heard_at, scripts_kb, watcher
 from tests.benchmarks.peers import PEERS, measured
 from tests.benchmarks.processes import (
     Commits,
@@ -37,6 +38,7 @@ from tests.world.minutes import write
 
 IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {">=": ge, ">": gt, "<": lt, "<=": le}
+DEMO_SPEED: Final = 8  # rounds a second
 OVER: Final = 1001  # the close code of a daemon that stops
 
 
@@ -96,13 +98,16 @@ class Scale:
     signatures: int = 300
     kills: int = 100
     quotes: int = 1_000
+    looks: int = 10
+    news_rounds: int = 150
+    scrolled_pages: int = 50
 
 
 QUICK: Final = Scale(
     hours=2_999, repeats=1, big_log_events=20_000, catch_up_events=5_000, crowd=20, crowd_hours=400, crowd_burst=50,
     burst=200, bursts=2, raw_seconds=0.2, idle_seconds=0.5, minutes=20_000,
     restart_log_events=20_000, deaths=2, messages=1_000, rounds=1,
-    signatures=20, kills=5, quotes=20,
+    signatures=20, kills=5, quotes=20, looks=2, news_rounds=20, scrolled_pages=3,
 )  # fmt: skip
 
 
@@ -384,6 +389,52 @@ class Bench:
                 runs.append(run.result())
         return runs
 
+    # --- the dashboard
+
+    def pages(self) -> Iterator[Figure]:
+        """The page of a daemon with a long log, and how late its news stands on it."""
+        whole, own = scripts_kb()
+        yield Figure("dashboard, scripts compressed", "kB", [whole], Target("<", 300), {"our own, kB": own})
+        folder, flags, events = self._big_log(self.scale.big_log_events)
+        trades = _count(folder, "trade")
+        with watcher() as person:
+            with daemon(folder, flags) as (process, _, _):
+                process.ready()
+                base = process.base
+                looks = [person.first_look(base) for _ in range(self.scale.looks)]
+                usual = {
+                    f"{name}, ms": median(look[name] for look in looks) for name in ("anything", "entries", "chart")
+                }
+                figures = [look["figures"] for look in looks]
+                note = f"{events:,} events; nothing cached; from the navigation until equity and figures are painted"
+                yield Figure("dashboard, first meaningful paint", "ms", figures, Target("<", 500), usual, note)
+                found = [person.trades(base) for _ in range(self.scale.repeats)]
+                raw = {"by PnL, ms": median(one["sorted"] for one in found)}
+                yield Figure("trades opened", "ms", [one["opened"] for one in found], None, raw, f"{trades:,} trades")
+                read = person.long_list(base, self.scale.scrolled_pages)
+                raw = {"rows held": read["held"]}
+                note = f"{read['entries']:,.0f} entries read on end of {events:,} events"
+                yield Figure("journal, slowest frame", "ms", [read["worst"]], None, raw, note)
+            for screen in ("overview", "journal"):
+                late = [1000 * at for _ in range(self.scale.repeats) for at in self._news(person, screen)]
+                raw = {"p50": median(late), "worst": max(late)}
+                note = f"{len(late):,} entries of the demo market at its own speed"
+                yield Figure(f"event to pixel, {screen}, p95", "ms", [at_rank(late, 0.95)], Target("<", 150), raw, note)
+
+    def _news(self, person: Watcher, screen: str) -> list[float]:
+        """Seconds from commit to paint of each entry, at most."""
+        folder = self.ground.fresh("news")
+        with daemon(folder, ["--market", "demo"]) as (process, _, _), person.news(process.ready(), screen) as page:
+            with helper("watch", folder / FILE_NAME, 2**62) as watch:
+                watch.ready()
+                page.wait_for_timeout(1000 * self.scale.news_rounds / DEMO_SPEED)
+                watch.tell("enough")
+                commits = Commits(watch.result())
+            page.wait_for_timeout(1000)
+            shown = heard_at(page)
+        known = commits.stamps[0][3]
+        return [at - commits.last_without(seq) for seq, at in shown.items() if known < seq <= commits.stamps[-1][3]]
+
     # --- the process
 
     def starting(self) -> Iterator[Figure]:
@@ -445,6 +496,11 @@ def _rows_after_checkpoint(folder: Path) -> int:
     return rows
 
 
+def _count(folder: Path, kind: str) -> int:
+    db = apsw.Connection(str(folder / FILE_NAME), flags=apsw.SQLITE_OPEN_READONLY)
+    return int(db.execute("SELECT count(*) FROM log WHERE kind = ?", (kind,)).get)
+
+
 def _late(runs: list[dict[str, list[float]]], part: str, rank: float = 0.99) -> list[float]:
     """Of each run, in ms."""
     return [1000 * at_rank(run[part], rank) for run in runs]
@@ -466,6 +522,7 @@ MEASURES: Final[dict[str, Measure]] = {
     "sign": Bench.signing,
     "kill": Bench.killing,
     "quote": Bench.quoting,
+    "page": Bench.pages,
     "start": Bench.starting,
     "idle": Bench.idling,
     "open": Bench.opening,

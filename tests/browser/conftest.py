@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,25 +10,13 @@ import pytest
 from attrs import define, field
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.driver import FLAGS, browser_path
 from tests.resilience.candles import Files, real_stretch
 from tests.server.clients import Ended, at_the_end
 from tests.world.daemon import DaemonProcess
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 HOURS = 3000
 DESK, PHONE = (1280, 860), (390, 844)
-
-
-def browser_path() -> str:
-    """The system's browser. A missing one fails a test and never skips it."""
-    found = os.environ.get("FORESTAY_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.fail(f"these tests need a browser: one of {', '.join(BROWSERS)}, or FORESTAY_BROWSER", pytrace=False)
-    return found
 
 
 @pytest.fixture(scope="session")
