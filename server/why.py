@@ -47,18 +47,40 @@ _PAIR_IN: Final = {Decided.kind: "$.pair", Trade.kind: "$.pair", OrderPlaced.kin
 Outcome = Decided | Trade | OrderPlaced
 
 
-def print_why(folder: Path, pair: str, at: str | None, as_json: bool) -> None:
-    """Say why, for people or as JSON. Raises UserError."""
+_LAST_NO: Final = """
+SELECT body ->> '$.pair', ts FROM log WHERE kind = 'decided' AND row < ? ORDER BY row DESC LIMIT 1
+"""
+
+
+def print_why(folder: Path, pair: str | None, at: str | None, as_json: bool) -> None:
+    """Say why, for people or as JSON; without a pair, of the last signal that did not trade. Raises UserError."""
     latest = millis_given("at", at)
     with log_in(folder) as reader:
-        known_pair(pair, pairs_in(reader))
+        if pair is not None:
+            known_pair(pair, pairs_in(reader))
         found = explained(reader, pair, latest)
     click.echo(to_json(found).decode() if as_json else told(found))
 
 
-def explained(reader: LogReader, pair: str, latest: int | None) -> dict[str, Any]:
-    """The pair's last round at or before `latest` (ms; None: the newest) as plain data. Raises UserError where there is
-    none."""
+def _behind(reader: LogReader, latest: int | None) -> int:
+    """The row after all those up to `latest`."""
+    return reader.head().row + 1 if latest is None else reader.first_row_at(latest + 1)
+
+
+def _last_no(reader: LogReader, latest: int | None) -> tuple[str, int]:
+    """The pair and time (ms) of the last signal at or before `latest` that did not trade. Raises UserError."""
+    found = reader.select(_LAST_NO, (_behind(reader, latest),))
+    if not found:
+        raise UserError("no signal was refused yet; `forestay why PAIR` says what a pair waits for")
+    [(pair, at)] = found
+    return pair, at
+
+
+def explained(reader: LogReader, pair: str | None, latest: int | None) -> dict[str, Any]:
+    """The pair's last round at or before `latest` (ms; None: the newest) as plain data; without a pair that of the last
+    signal that did not trade. Raises UserError where there is none."""
+    if pair is None:
+        pair, latest = _last_no(reader, latest)
     moment = _moment(reader, pair, _round_row(reader, pair, latest))
     facts = _Asked(reader, moment).facts() | _became(reader, moment)
     return {"verdict": verdict(facts), **facts}
@@ -117,7 +139,7 @@ SELECT count(*) FROM log WHERE kind = 'round' AND row > ? AND row <= ? AND json_
 
 def _round_row(reader: LogReader, pair: str, latest: int | None) -> int:
     """The row of the last round up to `latest` that has a candle of the pair."""
-    behind = reader.head().row + 1 if latest is None else reader.first_row_at(latest + 1)
+    behind = _behind(reader, latest)
     found = reader.select(_ROUND_BEFORE, (behind, f'$.ticks."{pair}"'))
     if found:
         return int(found[0][0])

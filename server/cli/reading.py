@@ -65,14 +65,14 @@ def funnel(
 
 
 @click.command()
-@click.argument("pair")
-@click.option("--at", metavar="TIME", help="The last round at or before this time [default: the newest].")
+@click.argument("pair", required=False)
+@click.option("--at", metavar="TIME", help="The last one at or before this time [default: the newest].")
 @click.option("--json", "as_json", is_flag=True, help="The same facts as JSON.")
 @config_option
 @data_dir_option
-def why(pair: str, at: str | None, as_json: bool, config: Path | None, data_dir: str | None) -> None:
-    """Why is there no trade of PAIR? Show one round as it was decided: what the strategy saw, what every gate said,
-    and what came of it; out of the data dir, also while the daemon runs."""
+def why(pair: str | None, at: str | None, as_json: bool, config: Path | None, data_dir: str | None) -> None:
+    """Why did the last signal not trade, or why is there no trade of PAIR? Show one round as it was decided: what the
+    strategy saw, what every gate said, and what came of it; out of the data dir, also while the daemon runs."""
     from server.why import print_why
 
     print_why(folder_of(config, data_dir), pair, at, as_json)

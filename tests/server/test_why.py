@@ -61,7 +61,7 @@ HOUR: Final = timedelta(hours=1)
 ROUNDS: Final = 130
 
 
-def asked(folder: Path, pair: str, at: datetime | None = None) -> dict[str, Any]:
+def asked(folder: Path, pair: str | None, at: datetime | None = None) -> dict[str, Any]:
     with closing(LogReader(folder / FILE_NAME)) as reader:
         found = explained(reader, pair, None if at is None else to_millis(at))
     return dict(json.loads(to_json(found)))
@@ -307,6 +307,16 @@ def test_between_two_candles_the_one_before_is_shown(walked: Path) -> None:
     first = to_wire(whole[0].ts)
     with pytest.raises(UserError, match=f"the log's first candle of {pair} closed at {first}"):
         asked(walked, pair, whole[0].ts - timedelta(milliseconds=1))
+
+
+def test_without_a_pair_it_is_the_last_signal_that_did_not_trade(walked: Path) -> None:
+    noes = [row for row in decisions(walked) if isinstance(row, Decided)]
+    last = noes[-1]
+    assert asked(walked, None) == asked(walked, last.pair, last.ts)
+    earlier = next(row for row in reversed(noes) if row.ts < last.ts)
+    assert asked(walked, None, last.ts - timedelta(milliseconds=1)) == asked(walked, earlier.pair, earlier.ts)
+    with pytest.raises(UserError, match="no signal was refused yet"):
+        asked(walked, None, noes[0].ts - timedelta(milliseconds=1))
 
 
 def test_where_a_pair_is_missing_its_last_candle_is_shown(walked: Path) -> None:

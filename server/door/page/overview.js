@@ -33,7 +33,7 @@ const FIGURES = [
   ["Expectancy", (p) => f.signed(p.expectancy, f.usdt), (p) => f.tone(p.expectancy)],
   ["Fees", (p) => f.usdt(p.fees)],
   ["Slippage", (p) => f.usdt(p.slippage)],
-  ["Exposure", (p) => f.number(p.exposure)],
+  ["Exposure", (p) => f.percent(p.exposure, 0)],
 ];
 
 function figures(live) {
@@ -117,12 +117,19 @@ function headroom(it) {
   return it.headroom_pct < 0 ? `${f.number(-it.headroom_pct, 0)} % over` : `${f.number(it.headroom_pct, 0)} % headroom`;
 }
 
+/** In words, with what its status adds: a record that holds is no leave to go live while a lock is on. */
+function standing(found, status) {
+  if (status === "LIVE") return "It is live. Its paper record goes on beside it.";
+  if (status === "DEMOTED" && found.eligible) return "All criteria hold, but promotion is locked for now.";
+  return STANDINGS[found.state] ?? found.state;
+}
+
 function evaluation(live) {
   const body = h("div.bars");
-  const draw = redrawn(body, (found) => {
+  const draw = redrawn(body, ({ found, status }) => {
     const days = found.window_days_elapsed / found.eval_window_days;
     return [
-      h("p.note", STANDINGS[found.state] ?? found.state),
+      h("p.note", standing(found, status)),
       bar("Evaluation window", days, `${f.number(found.window_days_elapsed, 1)} of ${found.eval_window_days} days`, { state: days >= 1 ? "met" : "" }),
       found.objectives.map((it) => {
         const [label, words, part, note] = CRITERIA[it.rule] ?? [f.words(it.rule), () => `${it.current} of ${it.limit}`, () => it.current / it.limit];
@@ -130,7 +137,7 @@ function evaluation(live) {
       }),
     ];
   });
-  return { element: card("May it go live?", body), tell: () => (live.kept("evaluation") ? draw(live.kept("evaluation")) : null) };
+  return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), status: live.agent.status }) };
 }
 
 const COUNTS = new Set(["streak_limit", "max_concurrent"]);
