@@ -67,7 +67,7 @@ class Watcher:
         """Milliseconds from the navigation until each part is painted."""
         with self.page(MEANINGFUL) as page:
             page.goto(f"{base}/", wait_until="commit")
-            page.wait_for_function("window.painted && Object.keys(window.painted).length === 3", polling=20)
+            page.wait_for_function("() => window.painted && Object.keys(window.painted).length === 3", polling=20)
             found: dict[str, float] = page.evaluate("window.painted")
             first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             return found | {"anything": first}
@@ -100,18 +100,16 @@ class Watcher:
 
 
 SCROLL: Final = """async (pages) => {
-  let worst = 0, before = performance.now(), read = 0;
-  const frame = () => new Promise((settle) => requestAnimationFrame(() => settle()));
-  const seen = new Set();
-  while (seen.size < pages * 100) {
-    for (const entry of document.querySelectorAll(".entry")) seen.add(entry.dataset.id);
+  let worst = 0, before = performance.now();
+  const read = () => document.querySelectorAll(".page").length - 1; // the first one is of what comes
+  const more = () => document.querySelector(".endless > .none").textContent;
+  while (read() < pages && more()) {
     scrollTo(0, document.body.scrollHeight);
-    await frame();
-    const now = performance.now();
-    worst = Math.max(worst, now - before);
-    before = now;
+    await new Promise((settle) => requestAnimationFrame(settle));
+    worst = Math.max(worst, performance.now() - before);
+    before = performance.now();
   }
-  return { entries: seen.size, held: document.querySelectorAll(".entry").length, worst };
+  return { entries: 100 * read(), held: document.querySelectorAll(".entry").length, worst };
 }"""
 TRADES: Final = """async () => {
   const until = async (ready) => { while (!ready()) await new Promise(requestAnimationFrame); };
