@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import ge, gt, le, lt
 from pathlib import Path
 from statistics import median
@@ -39,6 +39,28 @@ from tests.world.minutes import write
 IMPORTS: Final = "import trio, quart_trio, hypercorn.trio, apsw, msgspec, cattrs, click"
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {">=": ge, ">": gt, "<": lt, "<=": le}
 NEWS_PAIRS: Final = 6
+# An agent that trades all the time, at no cost and without ever losing much.
+BUSY: Final = """
+[strategy]
+spec = "busy.yaml"
+fee_multiple = 0.001
+[risk]
+max_consecutive_losses = 100
+cooldown_hours = 1
+[paper]
+fee_bps = 0
+slippage_bps = 0
+gas_usdt = 0
+impact = "none"
+"""
+BUSY_STRATEGY: Final = """
+market_mode: spot
+name: busy
+signals:
+  entry: {all_of: [{indicator: price_vs_sma, window: 2, op: "<=", value: 0}]}
+  exit: {any_of: [{indicator: price_vs_sma, window: 2, op: ">=", value: 0}]}
+params: {position_size_pct: 1, max_concurrent: 2}
+"""
 OVER: Final = 1001  # the close code of a daemon that stops
 
 
@@ -119,10 +141,10 @@ class Replay:
     lags: list[float]
 
 
-def replay(ground: Ground, candles: Candles, clients: int = 0) -> Replay:
+def replay(ground: Ground, candles: Candles, clients: int = 0, config: Sequence[str] = ()) -> Replay:
     """Replay at full speed through a real daemon, from its readiness (and its clients') to the market's end."""
     folder = ground.fresh("replay")
-    with daemon(folder, [*candles.flags, "--speed", "max", "--exit-at-end"]) as (process, port, _):
+    with daemon(folder, [*config, *candles.flags, "--speed", "max", "--exit-at-end"]) as (process, port, _):
         with helper("watch", folder / FILE_NAME, candles.end) as watch, helper("wire", port, clients, "-") as wire:
             watch.ready()
             wire.ready()
@@ -151,7 +173,7 @@ class Bench:
     ground: Ground
     scale: Scale
     progress: Callable[[str], None]
-    _big: dict[int, tuple[Path, list[str], int]] = field(factory=dict, init=False)
+    _big: dict[tuple[int, bool], tuple[Path, list[str], int]] = field(factory=dict, init=False)
 
     # --- the pipeline
 
@@ -395,25 +417,22 @@ class Bench:
         """The page of a daemon with a long log, and how late its news stands on it."""
         whole, own = scripts_kb()
         yield Figure("dashboard, scripts compressed", "kB", [whole], Target("<", 300), {"our own, kB": own})
-        folder, flags, events = self._big_log(self.scale.big_log_events)
-        trades = _count(folder, "trade")
+        folder, flags, events = self._big_log(self.scale.big_log_events, busy=True)
+        trades, entries = _count(folder, "trade"), _count(folder, "journal_entry")
         with watcher() as person:
             with daemon(folder, flags) as (process, _, _):
-                process.ready()
-                base = process.base
+                base = process.ready()
                 looks = [person.first_look(base) for _ in range(self.scale.looks)]
-                usual = {
-                    f"{name}, ms": median(look[name] for look in looks) for name in ("anything", "entries", "chart")
-                }
+                usual = {f"{name}, ms": median(one[name] for one in looks) for name in ("anything", "entries", "chart")}
                 figures = [look["figures"] for look in looks]
-                note = f"{events:,} events; nothing cached; from the navigation until equity and figures are painted"
+                note = f"{events:,} events, nothing cached; from the navigation until equity and figures are painted"
                 yield Figure("dashboard, first meaningful paint", "ms", figures, Target("<", 500), usual, note)
                 found = [person.trades(base) for _ in range(self.scale.repeats)]
-                raw = {"by PnL, ms": median(one["sorted"] for one in found)}
+                raw = {"sorted by PnL, ms": median(one["sorted"] for one in found)}
                 yield Figure("trades opened", "ms", [one["opened"] for one in found], None, raw, f"{trades:,} trades")
                 read = person.long_list(base, self.scale.scrolled_pages)
                 raw = {"rows held": read["held"]}
-                note = f"{read['entries']:,.0f} entries read on end of {events:,} events"
+                note = f"{read['entries']:,.0f} of {entries:,} entries read on end"
                 yield Figure("journal, slowest frame", "ms", [read["worst"]], None, raw, note)
             for screen in ("overview", "journal"):
                 late = [1000 * at for _ in range(self.scale.repeats) for at in self._news(person, screen)]
@@ -479,15 +498,21 @@ class Bench:
         with daemon(folder, flags) as (_, _, seconds):
             return seconds
 
-    def _big_log(self, events: int) -> tuple[Path, list[str], int]:
+    def _big_log(self, events: int, *, busy: bool = False) -> tuple[Path, list[str], int]:
         """A data dir with a log of at least so many events, the flags of its market, and its events."""
-        if events not in self._big:
+        key = events, busy
+        if key not in self._big:
             self.progress(f"building a log of {events:,} events")
-            hours = self.ground.hours(self.scale.hours, 2)
-            source, folder = replay(self.ground, hours).folder, self.ground.fresh("big")
+            hours, config = self.ground.hours(self.scale.hours, 2), list[str]()
+            if busy:
+                (settings := self.ground.fresh("busy") / "forestay.toml").write_text(BUSY, encoding="utf-8")
+                (settings.parent / "busy.yaml").write_text(BUSY_STRATEGY, encoding="utf-8")
+                config = ["--config", str(settings)]
+            flags = [*config, *hours.flags, "--speed", "max"]
+            source, folder = replay(self.ground, hours, config=config).folder, self.ground.fresh("big")
             _, head = build(source, folder, events)
-            self._big[events] = folder, [*hours.flags, "--speed", "max"], head.seq
-        return self._big[events]
+            self._big[key] = folder, flags, head.seq
+        return self._big[key]
 
 
 def _rows_after_checkpoint(folder: Path) -> int:

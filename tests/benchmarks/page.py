@@ -136,7 +136,7 @@ def watcher() -> Iterator[Watcher]:
 
 
 def heard_at(page: Page) -> dict[int, float]:
-    """When each entry stood on the page, in this process's monotonic seconds."""
+    """When each entry stood on the page first, in this process's monotonic seconds."""
     offset = time() - monotonic()
     shown: list[list[Any]] = page.evaluate("window.shown")
-    return {int(seq): at - offset for seq, at in shown}
+    return {int(seq): at - offset for seq, at in reversed(shown)}
