@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from server.door.pages import page_files
 from tests.browser.driver import FLAGS, browser_path
 
-# When the overview's figures have been painted: the frame in which they are there has ended.
+# When each part of the overview has been painted: the frame in which it is there has ended.
 MEANINGFUL: Final = """
 window.painted = {};
 const seen = (name, ready) => {
@@ -23,7 +23,8 @@ const seen = (name, ready) => {
   };
   look();
 };
-seen("figures", () => /[0-9]/.test(document.querySelector(".figures .big")?.textContent ?? ""));
+seen("equity", () => /[0-9]/.test(document.querySelector(".figures .big")?.textContent ?? ""));
+seen("figures", () => [...document.querySelectorAll(".figures dd")].some((it) => /%/.test(it.textContent)));
 seen("entries", () => document.querySelector(".overview .entry"));
 seen("chart", () => /Equity from/.test(document.querySelector(".chart figcaption")?.textContent ?? ""));
 """
@@ -67,7 +68,7 @@ class Watcher:
         """Milliseconds from the navigation until each part is painted."""
         with self.page(MEANINGFUL) as page:
             page.goto(f"{base}/", wait_until="commit")
-            page.wait_for_function("() => window.painted && Object.keys(window.painted).length === 3", polling=20)
+            page.wait_for_function("() => window.painted && Object.keys(window.painted).length === 4", polling=20)
             found: dict[str, float] = page.evaluate("window.painted")
             first = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
             return found | {"anything": first}
