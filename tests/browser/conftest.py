@@ -36,7 +36,15 @@ class Window:
     errors: list[str] = field(factory=list)
     _contexts: list[BrowserContext] = field(factory=list)
 
-    def open(self, base: str, place: str = "overview", *, theme: str = "light", size: tuple[int, int] = DESK) -> Page:
+    def open(
+        self,
+        base: str,
+        place: str = "overview",
+        *,
+        theme: str = "light",
+        size: tuple[int, int] = DESK,
+        state: str = "live",
+    ) -> Page:
         width, height = size
         context = self.browser.new_context(
             viewport={"width": width, "height": height},
@@ -49,7 +57,7 @@ class Window:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("console", lambda said: self._heard(said.type, said.text))
         page.goto(f"{base}/#/{place}")
-        page.wait_for_selector("#age[data-state=live]")
+        page.wait_for_selector(f"#age[data-state={state}]")
         return page
 
     def _heard(self, kind: str, text: str) -> None:

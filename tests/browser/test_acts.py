@@ -3,6 +3,8 @@ when it may."""
 
 from __future__ import annotations
 
+import re
+
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import Window
@@ -101,10 +103,26 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     expect(badge).to_have_text("Live on BSC")
     leave(asked)
 
-    # It holds when the market falls by more than it may ever lose.
+    # A bad day: it is out by itself, and locked until that day is over.
     steps(stage, 2010, 1990, 1900)
     settle(stage)
-    steps(stage, 1000)
+    steps(stage, 1700)
+    expect(badge).to_have_text("Paper-trading — live paused, daily_drawdown breached")
+    expect(page.locator("#left")).to_have_text(re.compile(r"^\d+ (h \d+ min|min) left$"))
+    settle(stage)
+    while stage.agent()["status"] == "DEMOTED":
+        steps(stage, 1710)
+    expect(badge).not_to_contain_text("paused")
+    expect(page.locator("#left")).to_be_empty()
+    asked = dialog(page, "Force it…" if stage.agent()["status"] == "PAPER" else "Go live…")
+    do(asked, "Go live", "go live")
+    expect(badge).to_have_text("Live on BSC")
+    leave(asked)
+
+    # It holds when the market falls by more than it may ever lose.
+    steps(stage, 1720, 1700, 1600)
+    settle(stage)
+    steps(stage, 850)
     expect(badge).to_have_text("Paper-trading — live paused, max_drawdown breached")
     expect(page.locator("#left")).to_have_text("until you re-approve it")
     settle(stage)

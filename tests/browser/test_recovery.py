@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
+from protocol.times import from_millis, to_wire
+from tests.benchmarks.ground import Ground
 from tests.browser.conftest import Window
-from tests.resilience.candles import Files
+from tests.resilience.candles import Files, made_up
 from tests.server.clients import Ended, at_the_end, frames_in
 from tests.world.daemon import DaemonProcess
+from tests.world.small_disk import SmallDisk, disk
+
+__all__ = ["disk"]
 
 SHOWN = "[...document.querySelectorAll('.entry')].map(it => Number(it.dataset.seq))"
 
@@ -19,27 +27,79 @@ def entries_shown(page: Page) -> list[int]:
     return found
 
 
-def test_the_daemon_is_killed_and_comes_back_and_the_journal_misses_nothing_and_has_nothing_twice(
+def test_the_daemon_is_killed_again_and_again_and_the_journal_misses_nothing_and_has_nothing_twice(
     start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
 ) -> None:
     files = replayed(1500)
     daemon = start_daemon(*files.flags, "--speed", "150")
-    base = daemon.ready()
-    port = base.rsplit(":", 1)[1]
-    page = window.open(base, "journal")
+    port = daemon.ready().rsplit(":", 1)[1]
+    page = window.open(daemon.base, "journal")
     window.offline = True
-    page.wait_for_function("() => document.querySelectorAll('.entry').length > 20")
-    daemon.kill()
-    expect(page.locator("#banner")).to_contain_text("No connection to the daemon")
-    expect(page.locator("#age")).to_have_attribute("data-state", "lost")
-    daemon = start_daemon(*files.flags, "--speed", "max", "--port", port)
+    for number in (20, 40):
+        page.wait_for_function(f"() => document.querySelectorAll('.entry').length > {number}")
+        daemon.kill()
+        expect(page.locator("#banner")).to_contain_text("No connection to the daemon")
+        expect(page.locator("#age")).to_have_attribute("data-state", "lost")
+        shown = entries_shown(page)
+        frames = [json.loads(frame) for frame in frames_in(daemon.data_dir)]
+        assert set(shown) <= {it["seq"] for it in frames if it["event"] == "journal_entry"}, (
+            "shown before it was durable"
+        )
+        daemon = start_daemon(*files.flags, "--speed", "150" if number == 20 else "max", "--port", port)
+        expect(page.locator("#banner")).to_be_hidden()
     ended = at_the_end(daemon, files.end)
-    expect(page.locator("#banner")).to_be_hidden()
     entries = [event["seq"] for event in reversed(ended.of("journal_entry"))]
+    page.wait_for_function(f"() => ({SHOWN})[0] === {entries[0]}")
+    assert entries_shown(page) == entries
+
+
+def test_another_log_at_the_same_address_is_shown_from_its_beginning(
+    start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window, tmp_path: Path
+) -> None:
+    files = replayed(300)
+    daemon = start_daemon(*files.flags, "--speed", "max")
+    first = at_the_end(daemon, files.end)
+    page = window.open(daemon.base, "journal")
+    page.wait_for_selector(f".entry[data-seq='{first.of('journal_entry')[-1]['seq']}']")
+    window.offline = True
+    daemon.kill()
+    daemon = start_daemon(
+        *files.flags, "--speed", "0.01", "--port", first.base.rsplit(":", 1)[1], data_dir=tmp_path / "another"
+    )
+    daemon.ready()
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator(".entry")).to_have_count(1)
+    expect(page.locator(".entry")).to_contain_text("Started")
+
+
+def test_a_full_disk_is_told_and_so_is_that_it_goes_on(
+    start_daemon: Callable[..., DaemonProcess], disk: SmallDisk, window: Window
+) -> None:
+    files = made_up(disk.path.parent, 1000, 12)
+    daemon = start_daemon(*files.flags, "--speed", "max", data_dir=disk.path / "data")
+    page = window.open(daemon.listening(), "health", state="degraded")
+    expect(page.locator("#banner")).to_have_text(
+        re.compile("^Degraded: disk does not work .*is full.*goes on by itself")
+    )
+    expect(page.get_by_role("listitem").filter(has_text="disk:")).to_contain_text("is full")
+    disk.make_room()
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
+
+
+def test_a_thousand_entries_of_one_commit_come_to_an_open_page(
+    start_daemon: Callable[..., DaemonProcess], tmp_path: Path, window: Window
+) -> None:
+    candles = Ground(tmp_path).gaps(1000, 1)
+    daemon = start_daemon(*candles.flags, "--speed", "0.3")
+    page = window.open(daemon.ready(), "journal")
+    page.wait_for_selector(".entry")
+    ended = at_the_end(daemon, to_wire(from_millis(candles.end)))
+    entries = [event["seq"] for event in reversed(ended.of("journal_entry"))]
+    assert len(entries) > 1000
     page.wait_for_function(f"() => ({SHOWN})[0] === {entries[0]}")
     shown = entries_shown(page)
     assert shown == entries[: len(shown)]
-    assert len(frames_in(daemon.data_dir)) == ended.head
 
 
 def test_a_burst_of_a_thousand_events_is_shown_to_the_last_and_nothing_twice(

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -19,29 +18,20 @@ import trio
 
 from tests.resilience import evidence
 from tests.resilience.candles import Files, made_up
-from tests.world import daemon as daemons
 from tests.world.client import Rest, StreamClient, following
 from tests.world.daemon import DaemonProcess
-from tests.world.small_disk import SmallDisk
+from tests.world.small_disk import SmallDisk, disk
+
+__all__ = ["disk"]
 
 SEED = 12
 HOURS = 1_000
 SECONDS = 60.0  # a bound against hanging, not a figure
 POLL_SECONDS = 0.02
-MEGABYTE_KB = 1024
 FULL = "disk is full"
 TIMES = 8  # how often the disk is full in one run
 UNHURRIED = ("--speed", "300")
 Start = Callable[..., DaemonProcess]
-
-
-@pytest.fixture
-def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallDisk]:
-    """A megabyte; every `forestay` of the test sees it."""
-    small = SmallDisk(tmp_path / "disk", MEGABYTE_KB)
-    monkeypatch.setattr(daemons, "FORESTAY", small.launcher(daemons.FORESTAY, tmp_path / "forestay-inside"))
-    yield small
-    small.close()
 
 
 @pytest.fixture

@@ -11,12 +11,16 @@ import shlex
 import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from tests.world import daemon as daemons
+
 PAGE_KB: Final = 4
+MEGABYTE_KB: Final = 1024
 PLENTY_KB: Final = 64 * 1024
 ATTEMPTS: Final = 100
 NAME: Final = "forestay"
@@ -27,6 +31,15 @@ WAYS: Final = {
     "a user and mount namespace": (("--user", "--map-root-user", "--mount"), ("--preserve-credentials", "--user")),
     "a mount namespace, as root": (("--mount",), ()),
 }
+
+
+@pytest.fixture
+def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallDisk]:
+    """A megabyte; every `forestay` of the test sees it."""
+    small = SmallDisk(tmp_path / "disk", MEGABYTE_KB)
+    monkeypatch.setattr(daemons, "FORESTAY", small.launcher(daemons.FORESTAY, tmp_path / "forestay-inside"))
+    yield small
+    small.close()
 
 
 class SmallDisk:
