@@ -219,8 +219,20 @@ def test_a_strategy_is_adopted_as_a_version_and_the_versions_stand_side_by_side(
     page.get_by_role("dialog").get_by_role("button", name="Adopt it").click()
     expect(page.get_by_text("It is in force")).to_be_visible()
     assert ended.get("/config").json()["strategy"]["spec"]["name"] == "mine"
+
+    # The whole document is adopted: a stop-loss of the one before does not stay behind in one that has none.
+    ready = {it["name"]: it["text"] for it in ended.client.get("/strategies").json()}
+    for name in ("bollinger-reversion-v1", "mean-reversion-v1"):
+        page.get_by_label("Begin with").select_option(name)
+        expect(page.locator("#verdict")).to_have_text(f"A strategy: {name}.")
+        page.get_by_role("button", name="Adopt as a new version").click()
+        page.get_by_role("dialog").get_by_role("button", name="Adopt it").click()
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        found = ended.client.post("/strategies/check", json={"text": ready[name]}).json()
+        assert ended.get("/config").json()["strategy"]["spec"] == found["spec"]
+
     page.get_by_role("link", name="Versions").click()
-    expect(page.get_by_role("columnheader", name="Version 2, in force")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Version 4, in force")).to_be_visible()
     expect(page.get_by_role("columnheader", name="Version 1")).to_be_visible()
     expect(page.get_by_text("strategy.spec.name").first).to_be_visible()
 

@@ -70,7 +70,8 @@ export function mount(main, { client, live }) {
       h("form", { onsubmit: async (event) => {
         event.preventDefault();
         try {
-          await client.send("PATCH", "/config", { strategy: { spec } });
+          const { body: config } = await client.get("/config");
+          await client.send("PATCH", "/config", { strategy: { spec: turning(config.strategy.spec, spec) } });
           own = area.value;
           adopted.replaceChildren(h("p.good-news", "It is in force; a fresh evaluation has begun."));
           dialog.close();
@@ -92,6 +93,13 @@ export function mount(main, { client, live }) {
     clearTimeout(timer);
     runs.close();
   };
+}
+
+/** The merge patch that makes `after` of `before`: what `after` lacks is taken out, not left behind. */
+export function turning(before, after) {
+  if (![before, after].every((it) => it !== null && typeof it === "object" && !Array.isArray(it))) return after;
+  const gone = Object.keys(before).filter((key) => !(key in after)).map((key) => [key, null]);
+  return Object.fromEntries([...gone, ...Object.entries(after).map(([key, value]) => [key, turning(before[key], value)])]);
 }
 
 /** A spec as YAML: tables and lists of tables, as deep as it is. */
