@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import partial
-from pathlib import Path
-from random import Random
 
-import httpx
 import pytest
 import trio
 from attrs import evolve
 
 from protocol.codec import from_json, to_json, to_plain
-from protocol.events import EVENTS, JournalEntry, Snapshot, Trade
+from protocol.events import EVENTS, JournalEntry, Snapshot
 from protocol.times import EPOCH, from_wire, to_wire
-from server.client import AnotherLog, Client, Refused, Stream, UnknownEvent, Unreachable
-from tests.server.clients import PATIENCE, Ended, frames_in
-from tests.server.markets import busy_flags
+from server.client import AnotherLog, Client, Refused, Stream, Unreachable
+from tests.server.clients import PATIENCE, Ended
 from tests.world.daemon import DaemonProcess
 
 Start = Callable[..., DaemonProcess]
 TOKEN = "only-the-owner-knows-this"
 BY_KIND = {kind.kind: kind for kind in EVENTS}
-KILLS = 8
-BARS = 6_000  # more than can be played meanwhile, however slow the machine is
-LEAST, MOST = 1, 50  # events of one life
-SEEDS = [int(os.environ.get("FORESTAY_TEST_SEED", 1))]
 
 
 async def taken(events: Stream, count: int) -> list[str]:
@@ -136,67 +125,6 @@ async def test_a_stream_leaves_at_once_and_an_error_of_the_caller_comes_out_as_i
                 async with client.stream() as events:
                     await anext(events)
             assert waiting.cancelled_caught
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-async def test_clients_of_a_daemon_that_is_killed_again_and_again_miss_nothing_and_see_nothing_twice(
-    start_daemon: Start, tmp_path: Path, seed: int
-) -> None:
-    """Raw frame for raw frame, over the stream alone, over a list and then the stream, of all kinds and of one."""
-    random, flags = Random(seed), busy_flags(tmp_path, BARS, speed="20")
-    daemon = await trio.to_thread.run_sync(partial(start_daemon, *flags))
-    base = await trio.to_thread.run_sync(daemon.ready)
-    port = str(httpx.URL(base).port)
-    streamed, told, trades, connections = list[str](), list[str](), list[str](), list[bool]()
-    grown = trio.Event()
-
-    async def stream() -> None:
-        nonlocal grown
-        async with client.stream(0, notice=connections.append) as events:
-            async for _ in events:
-                streamed.append(events.raw)
-                grown.set()
-                grown = trio.Event()
-
-    async def history() -> None:
-        async with client.history() as events:
-            async for event in events:
-                assert not isinstance(event, UnknownEvent)
-                told.append(events.raw)
-
-    async def trades_alone() -> None:
-        async with client.history(Trade) as events:
-            async for _ in events:
-                trades.append(events.raw)
-
-    async with Client(base) as client, trio.open_nursery() as nursery:
-        nursery.start_soon(stream)
-        for kill in range(KILLS):
-            if kill == KILLS // 2:
-                nursery.start_soon(history)
-                nursery.start_soon(trades_alone)
-            with trio.fail_after(PATIENCE):
-                aim = len(streamed) + random.randint(LEAST, MOST)
-                while len(streamed) < aim:
-                    await grown.wait()
-            await trio.to_thread.run_sync(daemon.kill)
-            daemon = await trio.to_thread.run_sync(partial(start_daemon, *flags, "--port", port))
-        with trio.fail_after(PATIENCE):
-            await trio.to_thread.run_sync(daemon.ready)
-            async with Client(base, patience_seconds=PATIENCE) as other:
-                events = other.events()
-                frames = [events.raw async for _ in events]
-            while len(streamed) < len(frames) or len(told) < len(frames):
-                await trio.lowlevel.checkpoint()
-        nursery.cancel_scope.cancel()
-    wanted = frames_in(tmp_path / "data")
-    assert frames == wanted[: len(frames)]
-    assert streamed == wanted[: len(streamed)]
-    assert told == wanted[: len(told)]
-    sold = [frame for frame in wanted if json.loads(frame)["event"] == "trade"]
-    assert trades == sold[: len(trades)]
-    assert trades
-    assert connections.count(True) > KILLS
 
 
 # --- errors

@@ -202,7 +202,7 @@ export class Stream {
       frames.push(data);
       news();
     };
-    socket.onerror = () => {};
+    socket.onerror = ({ message }) => lost(1006, message); // Node 20 tells a connection that failed by this alone
     socket.onclose = ({ code, reason }) => lost(code, reason);
     connection.frames = async function* () {
       while (frames.length || !connection.over) {
