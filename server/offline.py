@@ -8,6 +8,7 @@ import apsw
 import click
 
 from actors.journal.store import FILE_NAME, HAS_TAG, Damaged, LogReader
+from protocol.codec import to_json
 from protocol.errors import UserError
 from server.notes import line
 
@@ -41,16 +42,20 @@ def print_journal(folder: Path, entry_type: str | None, tag: str | None, as_json
         raise UserError(f"{folder / FILE_NAME}: cannot be read: {error}; try `forestay journal verify`") from None
 
 
-def verify_log(folder: Path) -> int:
+def verify_log(folder: Path, *, as_json: bool) -> int:
     """Check the chain and say what was found; the exit code: 0 whole, 1 damaged. Raises UserError."""
     reader = open_log(folder)
     try:
         rows = reader.verify()
         head = reader.head()
     except Damaged as error:
-        click.echo(f"BAD: first bad seq {error.seq} (row {error.row}): {error.reason}")
+        bad = {"ok": False, "seq": error.seq, "row": error.row, "reason": error.reason}
+        words = f"BAD: first bad seq {error.seq} (row {error.row}): {error.reason}"
+        click.echo(to_json(bad).decode() if as_json else words)
         return 1
     except apsw.Error as error:
         raise UserError(f"{folder / FILE_NAME}: is not a log: {error}") from None
-    click.echo(f"ok: {rows} rows, {head.seq} events, head {head.hash.hex()}")
+    whole = {"ok": True, "rows": rows, "seq": head.seq, "head": head.hash.hex()}
+    words = f"ok: {rows} rows, {head.seq} events, head {head.hash.hex()}"
+    click.echo(to_json(whole).decode() if as_json else words)
     return 0

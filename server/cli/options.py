@@ -55,14 +55,9 @@ def client_of(config: Path | None, url: str | None, *, patience_seconds: float =
 
 
 def asked(config: Path | None, url: str | None, ask: Callable[[Client], Awaitable[T]]) -> T:
-    """What a running daemon answers. Raises UserError where it does not, or says no: a line for each mistake.
-    Checks that failed are shown first."""
+    """What a running daemon answers. Raises UserError where it does not, or says no: a line for each mistake."""
     import trio
 
-    from protocol.answers import Check
-    from protocol.codec import from_plain
-    from server.cli.tables import show
-    from server.cli.told import checks_table
     from server.client import ClientError, Refused
 
     client = client_of(config, url)
@@ -74,8 +69,6 @@ def asked(config: Path | None, url: str | None, ask: Callable[[Client], Awaitabl
     try:
         return trio.run(within)
     except Refused as no:
-        if checks := no.extra.get("checks"):
-            show(checks_table(from_plain(checks, list[Check])), "")
         raise UserError("\n".join(no.errors) or str(no)) from None
     except ClientError as error:
         raise UserError(str(error)) from None

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from server.cli.options import config_option, data_dir_option, folder_of
+from server.cli.options import config_option, data_dir_option, folder_of, json_option
 
 
 @click.group(invoke_without_command=True)
 @click.option("--type", "entry_type", help="Only entries of this type, such as EXECUTED.")
 @click.option("--tag", help="Only entries with this tag, such as quote or ETH/USDT.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@json_option
 @click.option("--limit", type=click.IntRange(1), help="Only the newest N.")
 @config_option
 @data_dir_option
@@ -36,16 +36,17 @@ def journal(
 
 
 @journal.command()
+@json_option
 @config_option
 @data_dir_option
 @click.pass_context
-def verify(ctx: click.Context, config: Path | None, data_dir: str | None) -> None:
+def verify(ctx: click.Context, as_json: bool, config: Path | None, data_dir: str | None) -> None:
     """Check the whole log's hash chain; name the first bad seq."""
     from server.offline import verify_log
 
     parent = ctx.parent.params if ctx.parent else {}
     folder = folder_of(config or parent.get("config"), data_dir or parent.get("data_dir"))
-    sys.exit(verify_log(folder))
+    sys.exit(verify_log(folder, as_json=as_json or bool(parent.get("as_json"))))
 
 
 @click.command()

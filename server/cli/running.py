@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from protocol.errors import UserError
-from server.cli.options import config_option, data_dir_option, settled
+from server.cli.options import config_option, data_dir_option, json_option, settled
 
 if TYPE_CHECKING:
     from server.settings import Document
@@ -40,8 +40,10 @@ def _speed(_: click.Context, param: click.Parameter, value: str | None) -> float
 @click.command()
 @click.option("--path", type=click.Path(path_type=Path), default=Path("forestay.toml"), show_default=True)
 @click.option("--force", is_flag=True, help="Overwrite the file if it is there.")
-def init(path: Path, force: bool) -> None:
+@json_option
+def init(path: Path, force: bool, as_json: bool) -> None:
     """Write a commented settings file."""
+    from server.cli.tables import say
     from server.template import TEMPLATE
 
     try:
@@ -51,7 +53,7 @@ def init(path: Path, force: bool) -> None:
         raise UserError(f"{path}: is there already; --force overwrites it") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    click.echo(f"Wrote {path}. `forestay run` reads it.")
+    say({"path": str(path)}, f"Wrote {path}. `forestay run` reads it.", as_json=as_json)
 
 
 @click.command()
@@ -136,8 +138,15 @@ def backtest(config: Path | None, **given: Any) -> None:
 
 @click.command()
 @click.argument("name", required=False)
-def strategies(name: str | None) -> None:
+@json_option
+def strategies(name: str | None, as_json: bool) -> None:
     """List the ready strategies, or print the one called NAME."""
     from server.strategies import names, text
 
+    if as_json:
+        from protocol.answers import ReadyStrategy
+        from server.cli.tables import echo_json
+
+        echo_json(*(ReadyStrategy(it, text(it)) for it in ([name] if name else names())))
+        return
     click.echo(text(name).rstrip() if name else "\n".join(names()))

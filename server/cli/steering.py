@@ -11,6 +11,7 @@ import click
 
 from protocol.errors import UserError
 from server.cli.options import asked, json_option, of_a_daemon
+from server.cli.tables import say
 
 if TYPE_CHECKING:
     from protocol.answers import Check
@@ -40,14 +41,13 @@ def preflight(force: bool, as_json: bool, url: str | None, config: Path | None) 
 def promote(force: bool, confirm: str | None, as_json: bool, url: str | None, config: Path | None) -> None:
     """Let the agent trade with real money. Shows the checks first, then asks for the words."""
     checks = asked(config, url, lambda client: client.preflight(force=force))
-    passes = all(check.ok for check in checks)
-    if not (as_json and passes):
+    if not as_json:
         _tell(checks, as_json)
-    if not passes:
-        raise UserError("the agent cannot be promoted now: see the checks that failed")
+    if failed := [check.name for check in checks if not check.ok]:
+        raise UserError(f"the agent cannot be promoted now: see `forestay preflight` on {', '.join(failed)}")
     _confirmed(GO_LIVE, confirm, "From then on it trades with real money.", aside=as_json)
     done = asked(config, url, lambda client: client.promote(GO_LIVE, force=force))
-    _say(done, "The agent is LIVE.", as_json)
+    say(done, "The agent is LIVE.", as_json=as_json)
 
 
 @click.command()
@@ -71,7 +71,7 @@ def demote(
     words = WRITE_OFF if write_off else None
     done = asked(config, url, lambda client: client.demote(reason, confirm=words))
     selling = " What it holds is being sold for USDT." if done.flattening else ""
-    _say(done, f"The agent is {done.status}.{selling}", as_json)
+    say(done, f"The agent is {done.status}.{selling}", as_json=as_json)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def demote(
 def reapprove(demotion: str, reason: str, as_json: bool, url: str | None, config: Path | None) -> None:
     """Lift the lock of the max-drawdown demotion whose journal entry is DEMOTION (jrn_...). Promotes nothing."""
     done = asked(config, url, lambda client: client.reapprove(demotion, reason))
-    _say(done, f"The lock of {demotion} is lifted. The agent is {done.status}.", as_json)
+    say(done, f"The lock of {demotion} is lifted. The agent is {done.status}.", as_json=as_json)
 
 
 def _tell(checks: Sequence[Check], as_json: bool) -> None:
@@ -93,12 +93,6 @@ def _tell(checks: Sequence[Check], as_json: bool) -> None:
         echo_json(*checks)
     else:
         show(checks_table(checks), "There is nothing to check.")
-
-
-def _say(answer: object, words: str, as_json: bool) -> None:
-    from server.cli.tables import echo_json
-
-    echo_json(answer) if as_json else click.echo(words)
 
 
 def _confirmed(words: str, given: str | None, consequence: str, *, aside: bool) -> None:

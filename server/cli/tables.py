@@ -87,5 +87,10 @@ def echo_json(*values: object) -> None:
         click.echo(value if isinstance(value, str) else to_json(to_plain(value)).decode())
 
 
+def say(answer: object, words: str, *, as_json: bool) -> None:
+    """What came of it: as JSON, or in words."""
+    echo_json(answer) if as_json else click.echo(words)
+
+
 def _text(cell: Cell) -> str:
     return cell if isinstance(cell, str) else cell[0]

@@ -10,6 +10,7 @@ import click
 import trio
 from attrs import evolve
 
+from protocol.codec import to_json
 from protocol.errors import UserError
 from protocol.signing import Anchor, Transaction
 from protocol.times import from_millis
@@ -25,7 +26,7 @@ _NOBODY: Final = Anchor("policy-check", 0, "0" * 64)
 _PASSED, _FAILED = 0, 1
 
 
-def report(folder: Path, tx: Transaction, *, online: bool) -> int:
+def report(folder: Path, tx: Transaction, *, online: bool, as_json: bool) -> int:
     """Print it all; 0 where no rule that could be checked says no. Raises UserError."""
     config, books = load(folder), read(folder / LEDGER_NAME)
     tx = evolve(tx, to=tx.to.lower(), data=tx.data.lower())
@@ -45,11 +46,16 @@ def report(folder: Path, tx: Transaction, *, online: bool) -> int:
     if online and not isinstance(case.action, Unreadable):
         seen = trio.run(_look, config, case)
         case = evolve(case, seen=seen, day=books.day_at(now, from_millis(seen.time * 1000)))
-    click.echo(_told(case))
     findings = check(case)
-    for name, finding in findings:
-        click.echo(f"{_mark(name, finding, online):7} {name:14} {_numbers(name, finding, online)}".rstrip())
-    return _FAILED if any(_breaks(name, finding, online) for name, finding in findings) else _PASSED
+    passes = not any(_breaks(name, finding, online) for name, finding in findings)
+    if as_json:
+        rules = [_as_plain(name, finding, online) for name, finding in findings]
+        click.echo(to_json({"what": _told(case), "passes": passes, "rules": rules}).decode())
+    else:
+        click.echo(_told(case))
+        for name, finding in findings:
+            click.echo(f"{_mark(name, finding, online):7} {name:14} {_numbers(name, finding, online)}".rstrip())
+    return _PASSED if passes else _FAILED
 
 
 async def _look(config: GuardConfig, case: Case) -> Sighting:
@@ -67,6 +73,13 @@ async def _look(config: GuardConfig, case: Case) -> Sighting:
 
 def _breaks(name: str, finding: Finding | None, online: bool) -> bool:
     return finding is not None and not finding.ok and (online or name != "rpc")
+
+
+def _as_plain(name: str, finding: Finding | None, online: bool) -> dict[str, str | bool | None]:
+    """`ok` is None for a rule that does not apply, or that there was nothing to look at for."""
+    if finding is None or (name == "rpc" and not online):
+        return {"rule": name, "ok": None, "measured": None, "limit": None}
+    return {"rule": name, "ok": finding.ok, "measured": finding.measured, "limit": finding.limit}
 
 
 def _mark(name: str, finding: Finding | None, online: bool) -> str:

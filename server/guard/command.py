@@ -29,6 +29,7 @@ from protocol.signing import (
     Revoke,
     Revoked,
     Transaction,
+    to_line,
     unpack,
 )
 from protocol.times import to_wire
@@ -41,6 +42,7 @@ _LONGEST_PASSWORD: Final = 1024  # bytes
 _dir_option = click.option(
     "--dir", "folder", type=click.Path(path_type=Path), metavar="DIR", help=f"The guard's folder [{DEFAULT_FOLDER}]."
 )
+_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON.")
 _password_option = click.option(
     "--password-fd", type=click.IntRange(0), metavar="N", help="Read the password from this descriptor [a prompt]."
 )
@@ -68,6 +70,7 @@ def _folder(ctx: click.Context, given: Path | None) -> Path:
     "--import-key-fd", type=click.IntRange(0), metavar="N", help="Take the key (hex) from this descriptor [a new one]."
 )
 @click.option("--scrypt-n", type=click.IntRange(2), hidden=True, help="The keystore's work factor, for tests.")
+@_json_option
 @click.pass_context
 def init(
     ctx: click.Context,
@@ -75,6 +78,7 @@ def init(
     password_fd: int | None,
     import_key_fd: int | None,
     scrypt_n: int | None,
+    as_json: bool,
 ) -> None:
     """Make a guard's folder: settings, an encrypted key, an empty ledger."""
     from server.guard import config, keystore, ledger
@@ -100,7 +104,9 @@ def init(
                 file.write(TEMPLATE)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror}") from None
-    click.echo(f"The guard's wallet is {address}. Read {settings}, then `forestay guard run`.")
+    made = {"address": address, "settings": str(settings)}
+    words = f"The guard's wallet is {address}. Read {settings}, then `forestay guard run`."
+    click.echo(to_json(made).decode() if as_json else words)
 
 
 @guard.command()
@@ -127,12 +133,10 @@ def _run(folder: Path, password_fd: int | None) -> None:
 @guard.command()
 @_dir_option
 @click.option("--socket", metavar="PATH", help="The guard's socket [from its settings].")
-@click.option("--json", "as_json", is_flag=True, help="As the guard answers.")
+@_json_option
 @click.pass_context
 def status(ctx: click.Context, folder: Path | None, socket: str | None, as_json: bool) -> None:
     """How the running guard stands."""
-    from protocol.signing import to_line
-
     answer = _expect(ask(_socket(_folder(ctx, folder), socket), ReadGuard()), GuardStatus)
     if as_json:
         click.echo(to_line(answer).decode(), nl=False)
@@ -154,15 +158,18 @@ def status(ctx: click.Context, folder: Path | None, socket: str | None, as_json:
 @_dir_option
 @_password_option
 @click.option("--confirm", metavar="WORDS", help=f'"{RESTORE_WORDS}", typed here instead of at the prompt.')
+@_json_option
 @click.pass_context
-def restore(ctx: click.Context, folder: Path | None, password_fd: int | None, confirm: str | None) -> None:
+def restore(
+    ctx: click.Context, folder: Path | None, password_fd: int | None, confirm: str | None, as_json: bool
+) -> None:
     """Have a killed guard sign again; needs the keystore's password."""
     path = _folder(ctx, folder)
     where = _socket(path, None)
-    _confirmed(RESTORE_WORDS, confirm)
+    _confirmed(RESTORE_WORDS, confirm, aside=as_json)
     question = Restore(RESTORE_WORDS, _password(password_fd))
-    _expect(ask(where, question, only_of=path.stat().st_uid), Restored)
-    click.echo("Restored: the guard signs again.")
+    answer = _expect(ask(where, question, only_of=path.stat().st_uid), Restored)
+    click.echo(to_line(answer).decode().rstrip() if as_json else "Restored: the guard signs again.")
 
 
 @guard.group()
@@ -174,12 +181,13 @@ def policy() -> None:
 @_dir_option
 @click.option("--online", is_flag=True, help="Look at the chain, too, as the guard would.")
 @click.argument("txfile", type=click.Path(path_type=Path))
+@_json_option
 @click.pass_context
-def check(ctx: click.Context, folder: Path | None, online: bool, txfile: Path) -> None:
+def check(ctx: click.Context, folder: Path | None, online: bool, txfile: Path, as_json: bool) -> None:
     """Say what the unsigned transaction in TXFILE (JSON) does, and what each rule says to it. Nothing is signed."""
     from server.guard.checking import report
 
-    sys.exit(report(_folder(ctx, folder), _transaction(txfile), online=online))
+    sys.exit(report(_folder(ctx, folder), _transaction(txfile), online=online, as_json=as_json))
 
 
 @click.command()
@@ -187,7 +195,7 @@ def check(ctx: click.Context, folder: Path | None, online: bool, txfile: Path) -
 @click.option("--socket", metavar="PATH", help="The guard's socket [from its settings].")
 @click.option("--reason", default="a person killed it", show_default=True, help="For the record.")
 @click.option("--confirm", metavar="WORDS", help=f'"{REVOKE_WORDS}", typed here instead of at the prompt.')
-@click.option("--json", "as_json", is_flag=True, help="When it was killed, as JSON.")
+@_json_option
 def kill(folder: Path | None, socket: str | None, reason: str, confirm: str | None, as_json: bool) -> None:
     """The kill switch: the guard signs nothing from now on. Goes to the guard directly; no daemon is needed."""
     path = folder or DEFAULT_FOLDER

@@ -57,6 +57,8 @@ def test_init_takes_a_key_that_is_there(short_path: Path) -> None:
     done = command("guard", "--dir", "g", "init", "--scrypt-n", "1024", cwd=short_path, key=KEY)
     assert done.returncode == 0, done.stderr
     assert WALLET in done.stdout
+    other = command("guard", "--dir", "other", "init", "--scrypt-n", "1024", "--json", cwd=short_path, key=KEY)
+    assert json.loads(other.stdout) == {"address": WALLET, "settings": "other/guard.toml"}
     assert WALLET in (short_path / "g" / "ledger.jsonl").read_text()
 
 
@@ -105,6 +107,10 @@ def test_status_kill_and_restore_talk_to_the_guard_itself(chain: Chain, start_gu
     assert "does not open" in wrong.stderr
     restored = command("guard", "restore", *where, "--confirm", RESTORE_WORDS, cwd=cwd)
     assert restored.returncode == 0, restored.stderr
+    killed = command("kill", *where, "--confirm", REVOKE_WORDS, "--json", cwd=cwd, password=None)
+    assert list(json.loads(killed.stdout)) == ["killed_at"]
+    restored = command("guard", "restore", *where, "--confirm", RESTORE_WORDS, "--json", cwd=cwd)
+    assert json.loads(restored.stdout) == {"kind": "restored"}
     assert isinstance(guard.ask(sign("order_2", transaction(entry(chain, 11), nonce=1), row=2)), Signed)
 
 
@@ -151,6 +157,12 @@ def test_policy_check_says_what_a_transaction_does_and_what_each_rule_says(
     online = command(*check, "--online", good, cwd=tmp_path, password=None)
     assert online.returncode == 0, online.stderr + online.stdout
     assert "below the guard's own quote" in online.stdout
+    told = json.loads(command(*check, "--json", good, cwd=tmp_path, password=None).stdout)
+    assert told["what"] == offline.stdout.splitlines()[0]
+    assert told["passes"] is True
+    rules = {rule["rule"]: rule for rule in told["rules"]}
+    assert list(rules) == [line.split()[1] for line in offline.stdout.splitlines()[1:]]
+    assert rules["rpc"] == {"rule": "rpc", "ok": None, "measured": None, "limit": None}
     assert read_bytes(folder / "ledger.jsonl").count(b"\n") == 1
 
 
@@ -177,6 +189,10 @@ def test_policy_check_takes_the_words_of_json_rpc_too_and_fails_where_a_rule_say
     assert f"Approval: lets {ROUTER} take" in done.stdout
     refused = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("REFUSED")]
     assert refused == ["value", "approval"]
+    as_json = command("guard", "policy", "check", "--json", "--dir", str(folder), path, cwd=tmp_path, password=None)
+    told = json.loads(as_json.stdout)
+    assert (as_json.returncode, told["passes"]) == (FAILED, False)
+    assert [rule["rule"] for rule in told["rules"] if rule["ok"] is False] == refused
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"to": "0x12"}', "\xff"])

@@ -67,14 +67,15 @@ OPTIONS = {
         "init", "journal", "run", "tail", "funnel", "why", "backtest", "strategies", "--version", "FORESTAY_PORT",
         "FORESTAY_DATA_DIR", "FORESTAY_SECTION__KEY",
     ],
-    "init": ["--path", "--force"],
+    "init": ["--path", "--force", "--json"],
     "run": [
         "--config", "--data-dir", "--host", "--port", "--market", "--replay", "PAIR=CSV", "--reference", "--series",
         "--seed", "--speed", "max", "--exit-at-end", "8000", "127.0.0.1",
     ],
     "tail": ["--since", "--json", "--url", "--config"],
     "journal": ["--type", "--tag", "--json", "--limit", "--config", "--data-dir", "verify"],
-    "journal verify": ["--config", "--data-dir"],
+    "journal verify": ["--json", "--config", "--data-dir"],
+    "strategies": ["--json"],
     "funnel": ["--pair", "--from", "--to", "--json", "--config", "--data-dir"],
     "why": ["PAIR", "--at", "--json", "--config", "--data-dir"],
 }  # fmt: skip
@@ -111,7 +112,8 @@ def test_init_overwrites_nothing_unless_it_is_told_to(tmp_path: Path) -> None:
 
 
 def test_init_writes_where_it_is_told_to_or_says_why_not(tmp_path: Path) -> None:
-    assert forestay("init", "--path", "other.toml", cwd=tmp_path).returncode == 0
+    done = forestay("init", "--path", "other.toml", "--json", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)) == (0, {"path": "other.toml"})
     assert (tmp_path / "other.toml").read_text(encoding="utf-8") == TEMPLATE
     assert "nowhere/x.toml: cannot be written" in complaint(forestay("init", "--path", "nowhere/x.toml", cwd=tmp_path))
 
@@ -458,6 +460,11 @@ def test_verify_says_that_a_whole_log_is_whole(finished: Path) -> None:
         assert re.match(
             rf"ok: \d+ rows, {len(frames_in(finished / 'data'))} events, head [0-9a-f]{{64}}\n", done.stdout
         )
+        as_json = forestay(*args, "--json", cwd=finished)
+        assert as_json.returncode == 0
+        found = json.loads(as_json.stdout)
+        assert done.stdout == f"ok: {found['rows']} rows, {found['seq']} events, head {found['head']}\n"
+        assert found["ok"] is True
 
 
 def flip(folder: Path, seq: int, mask: int) -> None:
@@ -489,6 +496,10 @@ def test_verify_names_the_first_bad_seq(finished: Path, tmp_path: Path, seq: int
     assert done.stderr == ""
     assert done.returncode == FAILED
     assert re.match(rf"BAD: first bad seq {bad} \(row \d+\): ", done.stdout)
+    as_json = forestay("journal", "--json", "verify", "--data-dir", "data", cwd=folder)
+    found = json.loads(as_json.stdout)
+    assert (as_json.returncode, found["ok"], found["seq"]) == (FAILED, False, bad)
+    assert f"(row {found['row']}): {found['reason']}" in done.stdout
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80], ids=["a bit of text", "a bit that makes it no text"])

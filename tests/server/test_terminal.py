@@ -60,6 +60,22 @@ def test_every_command_that_help_lists_is_there_and_has_its_own_help(name: str) 
     assert command.help
 
 
+def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group) or command.invoke_without_command:
+        yield path.strip(), command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from leaves(below, f"{path} {name}")
+
+
+def test_every_command_but_the_two_that_are_processes_can_tell_its_result_as_json() -> None:
+    told = {path: {name for it in command.params for name in it.opts} for path, command in leaves(main)}
+    assert {path for path, options in told.items() if "--json" not in options} == {"run", "guard", "guard run"}
+
+
 # --- piped, and as JSON
 
 
@@ -101,6 +117,15 @@ def test_trades_are_a_line_each_and_as_json_the_wires_own(busy: Ended) -> None:
     assert asked(busy, "trades", "--phase", "live") == "There are no trades.\n"
 
 
+def test_ready_strategies_as_json_are_those_of_rest(busy: Ended, tmp_path: Path) -> None:
+    ready = busy.client.get("/strategies").json()
+    listed = forestay("strategies", cwd=tmp_path).stdout.split()
+    as_json = forestay("strategies", "--json", cwd=tmp_path).stdout.splitlines()
+    assert [it["name"] for it in ready] == listed
+    assert [json.loads(line) for line in as_json] == ready
+    assert json.loads(forestay("strategies", listed[0], "--json", cwd=tmp_path).stdout) == ready[0]
+
+
 def test_positions_are_those_of_rest(busy: Ended) -> None:
     (held,) = busy.get("/positions").json()
     heads, line = asked(busy, "positions").splitlines()
@@ -138,7 +163,9 @@ def test_a_wrong_token_is_refused_and_not_shown(start_daemon: Callable[..., Daem
 def test_without_a_guard_a_promotion_is_refused_by_its_code(busy: Ended, tmp_path: Path) -> None:
     for args in (["preflight"], ["promote", "--confirm", "go live"], ["demote", "--reason", "x"]):
         done = forestay(*args, "--url", busy.base, cwd=tmp_path)
+        as_json = forestay(*args, "--json", "--url", busy.base, cwd=tmp_path)
         assert (done.returncode, done.stdout) == (2, "")
+        assert (as_json.returncode, as_json.stdout, as_json.stderr) == (2, "", done.stderr)
         assert re.match(r"forestay: (SIGNING_NOT_SET_UP|NOT_LIVE): ", done.stderr)
 
 
