@@ -206,8 +206,7 @@ def clean_environment(**more: str) -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("FORESTAY_")} | more
 
 
-def forestay(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+def forestay(*args: str, cwd: Path, typed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """The command, run to its end."""
-    return subprocess.run(
-        [str(FORESTAY), *args], cwd=cwd, env=clean_environment(**env), capture_output=True, text=True, timeout=PATIENCE
-    )
+    words, clean = [str(FORESTAY), *args], clean_environment(**env)
+    return subprocess.run(words, cwd=cwd, env=clean, input=typed, capture_output=True, text=True, timeout=PATIENCE)
