@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -15,6 +15,9 @@ from server.cli.options import asked, client_of, json_option, of_a_daemon, until
 if TYPE_CHECKING:
     from server.cli.told import Status
     from server.client import Client
+
+
+PAGE: Final = 5000  # the longest there is
 
 
 @click.command()
@@ -61,18 +64,19 @@ def trades(
     config: Path | None,
 ) -> None:
     """Every execution, oldest first."""
-    from collections import deque
-
     from server.cli import tables, told
 
     since, until = _instant("--from", begin), _instant("--to", end)
 
     async def read(client: Client) -> list[Any]:
-        listing = client.trades(phase=phase, begin=since, end=until, limit=5000)
-        found = deque[Any]((), limit)
-        async for trade in listing:
-            found.append(listing.raw if as_json else trade)
-        return list(found)
+        if limit is None:
+            listing = client.trades(phase=phase, begin=since, end=until, limit=PAGE)
+            return [listing.raw if as_json else trade async for trade in listing]
+        listing = client.trades(phase=phase, order="desc", begin=since, end=until, limit=min(limit, PAGE))
+        newest = list[Any]()
+        while len(newest) < limit and (trade := await anext(listing, None)) is not None:
+            newest.append(listing.raw if as_json else trade)
+        return newest[::-1]
 
     found = asked(config, url, read)
     if as_json:

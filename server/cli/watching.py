@@ -82,7 +82,7 @@ class Watcher:
             except AnotherLog:
                 self._set(Scene())
             except Refused as no:
-                if no.status != 503:
+                if not no.passes:
                     raise
                 self._set(evolve(self.scene, trouble=str(no)))
             except Unreachable as error:

@@ -37,11 +37,11 @@ from protocol.orders import Phase, Side
 from protocol.settings import AgentConfig
 from protocol.times import to_wire
 from server.client.address import DEFAULT, Address
-from server.client.errors import ClientError, Unreachable
+from server.client.errors import ClientError, Refused, Unreachable
 from server.client.events import UnknownEvent
 from server.client.history import History, tell
 from server.client.listing import Listing, Query, read_answer
-from server.client.problems import refused
+from server.client.problems import refused, unanswered, unlike
 from server.client.stream import Notice, Stream, follow, unnoticed
 
 T = TypeVar("T")
@@ -49,6 +49,7 @@ SECONDS: Final = 60.0  # for an answer: a promotion asks the guard and the chain
 CONNECT_SECONDS: Final = 5.0
 RETRY_SECONDS: Final = 0.1
 Interval = Literal["15m", "1h", "4h", "1d"]
+Order = Literal["asc", "desc"]
 
 
 class Client:
@@ -141,12 +142,16 @@ class Client:
         self,
         *,
         phase: Literal["paper", "live", "all"] = "all",
+        pair: str | None = None,
+        side: Side | None = None,
+        order: Order = "asc",
         begin: datetime | None = None,
         end: datetime | None = None,
         limit: int | None = None,
     ) -> Listing[Trade]:
-        """Oldest first, from `begin` to before `end`; `limit` of them a page, as in all lists."""
-        return self._listing("/trades", Trade, {"phase": phase}, begin, end, limit)
+        """From `begin` to before `end`, oldest first or ("desc") newest; `limit` of them a page, as in all lists."""
+        query = {"phase": phase, "pair": pair, "side": side, "order": order}
+        return self._listing("/trades", Trade, query, begin, end, limit)
 
     def equity(
         self,
@@ -164,23 +169,30 @@ class Client:
         *,
         type: str | None = None,
         tag: str | None = None,
+        pair: str | None = None,
         q: str | None = None,
         begin: datetime | None = None,
         end: datetime | None = None,
         limit: int | None = None,
     ) -> Listing[JournalEntry]:
         """Newest first; `q` is searched for in the text."""
-        return self._listing("/journal", JournalEntry, {"type": type, "tag": tag, "q": q}, begin, end, limit)
+        query = {"type": type, "tag": tag, "pair": pair, "q": q}
+        return self._listing("/journal", JournalEntry, query, begin, end, limit)
 
     def events(self, since: int = 0, *, limit: int | None = None) -> Listing[Event | UnknownEvent]:
         """The stream's own messages after `since`, oldest first."""
         return self._listing("/events", None, {"since": str(since)}, None, None, limit)
 
     def blocks(
-        self, *, begin: datetime | None = None, end: datetime | None = None, limit: int | None = None
+        self,
+        *,
+        order: Order = "asc",
+        begin: datetime | None = None,
+        end: datetime | None = None,
+        limit: int | None = None,
     ) -> Listing[Block]:
-        """What either layer refused, oldest first."""
-        return self._listing("/risk/blocks", Block, {}, begin, end, limit)
+        """What either layer refused, oldest first ("desc": newest first)."""
+        return self._listing("/risk/blocks", Block, {"order": order}, begin, end, limit)
 
     async def funnel(
         self, pair: str | None = None, *, begin: datetime | None = None, end: datetime | None = None
@@ -253,15 +265,15 @@ class Client:
             try:
                 answer = await self._http.request(method, url, params=params, content=content, headers=headers)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                said = self._address.clean(str(error)) or type(error).__name__
-                failure = Unreachable(f"{self._address.base}: no daemon answers there: {said}")
+                failure = unanswered(error, self._address)
             else:
                 if answer.is_success:
+                    if answer.headers.get("Content-Type", "").startswith("text/html"):
+                        raise unlike(self._address, "it answers with a web page")
                     return answer
                 failure = refused(answer.status_code, answer.content, self._address)
-                if answer.status_code != 503:
-                    raise failure
-            if trio.current_time() >= last:
+            passes = failure.passes if isinstance(failure, Refused) else isinstance(failure, Unreachable)
+            if not passes or trio.current_time() >= last:
                 raise failure from None
             await trio.sleep(RETRY_SECONDS)
 

@@ -17,13 +17,19 @@ class Refused(ClientError):
         super().__init__(f"{code}: {detail}")
         self.status, self.code, self.detail, self.errors, self.extra = status, code, detail, errors, extra
 
+    @property
+    def passes(self) -> bool:
+        """Is it "not right now", the daemon's own or a proxy's that does not find it? Then asking again can help."""
+        return self.status >= 500 or self.status == 429
+
 
 class Unreachable(ClientError):
-    """Nobody answers at that address. A daemon that is being started again does soon."""
+    """Nobody answers at that address. A daemon that is being started again does soon: asking again can help."""
 
 
 class Unexpected(ClientError):
-    """What answers there breaks the API's promises: it is no daemon of this kind, or of a much later version."""
+    """What answers there breaks the API's promises: it is no daemon of this kind, or of a much later version, or its
+    certificate is not to be trusted. Asking again cannot help."""
 
 
 class AnotherLog(ClientError):

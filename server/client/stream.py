@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+import h11
 import trio
+from attrs import define
 from trio_websocket import (
     CloseReason,
     ConnectionClosed,
@@ -22,7 +24,7 @@ from protocol.events import Event
 from server.client.address import Address
 from server.client.errors import AnotherLog, ClientError, Refused, Unexpected
 from server.client.events import UnknownEvent, read_frame
-from server.client.problems import refused
+from server.client.problems import refused, unanswered, unlike
 
 SUBPROTOCOL: Final = "forestay.v1"
 FIRST_PAUSE: Final = 0.05  # seconds before it comes back, and twice as many the next time
@@ -43,7 +45,7 @@ def unnoticed(_: bool) -> None:
 
 
 class Silent(Exception):
-    """The other end answers no ping."""
+    """The other end does not answer, or not any more."""
 
 
 class Stream(AsyncIterator[Event | UnknownEvent]):
@@ -91,6 +93,10 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
                 no = self._rejected(_first(rejected))
             except* ClientError as error:
                 no = _first(error)
+            except* (
+                h11.LocalProtocolError
+            ):  # it is told what is no HTTP, and refuses as a server would
+                no = unlike(self._address, "it does not speak HTTP")
             except* (HandshakeError, LocalProtocolError, OSError, trio.BrokenResourceError, Silent):
                 pass  # the library answers pings even while it closes, and then it raises LocalProtocolError
             finally:
@@ -115,8 +121,11 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
         url = urlsplit(self._address.base)
         path = f"{url.path}/ws/agents/{self._agent}" + ("" if seq is None else f"?since={seq}")
         with trio.move_on_after(CONNECT_SECONDS):
-            return await wrap_client_stream(
-                nursery,
+            if isinstance(tcp, trio.SSLStream):
+                await self._secured(tcp)
+            opening = _Opening(nursery)
+            socket = await wrap_client_stream(
+                cast(trio.Nursery, opening),
                 tcp,
                 url.netloc,
                 path,
@@ -125,7 +134,16 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
                 max_message_size=LARGEST,
                 receive_buffer_size=2**16,
             )
+            opening.over = True
+            return socket
         raise Silent
+
+    async def _secured(self, tls: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            await tls.do_handshake()
+        except trio.BrokenResourceError as error:
+            no = unanswered(error, self._address)
+            raise (no if isinstance(no, Unexpected) else error) from None
 
     def _closed(self, why: CloseReason | None) -> ClientError | None:
         """What there is to be told of it, where coming back cannot help."""
@@ -134,8 +152,10 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
         return Refused(*_REFUSALS[why.code], self._address.clean(why.reason or "the stream was closed"))
 
     def _rejected(self, answer: ConnectionRejected) -> ClientError | None:
+        if answer.status_code < 300:
+            return unlike(self._address, "it opens no stream")
         no = refused(answer.status_code, answer.body or b"", self._address)
-        return None if no.status >= 500 or no.status == 429 else no
+        return None if no.passes else no
 
     def _met(self, socket: WebSocketConnection, seq: int | None) -> int:
         """Is it the log that we know? From which seq on does it tell?"""
@@ -153,6 +173,23 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
     def _tell(self, *, connected: bool) -> None:
         self.connected = connected
         self._notice(connected)
+
+
+@define
+class _Opening:
+    """The nursery, for the library to start its reader in: it goes on waiting for the end of a handshake when nobody is
+    left to read from."""
+
+    nursery: trio.Nursery
+    over: bool = False
+
+    def start_soon(self, read: Callable[[], Awaitable[None]]) -> None:
+        self.nursery.start_soon(self._read, read)
+
+    async def _read(self, read: Callable[[], Awaitable[None]]) -> None:
+        await read()
+        if not self.over:
+            raise Silent
 
 
 @asynccontextmanager

@@ -91,9 +91,17 @@ async def test_what_lists_are_filtered_by_is_told_to_the_daemon(busy: Ended) -> 
         trades = [trade async for trade in client.trades(begin=begin, end=end)]
         assert trades
         assert all(begin <= trade.ts < end for trade in trades)
+        sold = [trade async for trade in client.trades(pair="ETH/USDT", side="sell", order="desc")]
+        assert [to_wire(trade.ts) for trade in sold] == [
+            trade["ts"]
+            for trade in reversed(busy.of("trade"))
+            if (trade["pair"], trade["side"]) == ("ETH/USDT", "sell")
+        ]
+        vetoes = [block.order_ref async for block in client.blocks(order="desc")]
+        assert vetoes == [veto["order_ref"] for veto in reversed(busy.of("risk_veto"))]
         days = [snapshot.ts.date() async for snapshot in client.equity(interval="1d")]
         assert len(set(days)) == len(days) > 30
-        entries = [entry async for entry in client.journal(type="EXECUTED", tag="ETH/USDT", q="sold")]
+        entries = [entry async for entry in client.journal(type="EXECUTED", pair="ETH/USDT", q="sold")]
         assert entries
         for entry in entries:
             assert (entry.type, "ETH/USDT" in entry.tags) == ("EXECUTED", True)

@@ -6,12 +6,10 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import trio
@@ -19,8 +17,9 @@ from trio.testing import MockClock
 from trio_websocket import WebSocketRequest, serve_websocket
 
 from protocol.events import JournalEntry, Snapshot
-from server.client import AnotherLog, Client, Refused, Unexpected, UnknownEvent
+from server.client import AnotherLog, Client, ClientError, Refused, Unexpected, UnknownEvent
 from tests.server.clients import PATIENCE
+from tests.world.elsewhere import elsewhere, page
 
 TOKEN = "only-the-owner-knows-this"
 TS = "2026-01-02T03:04:05.000Z"
@@ -147,47 +146,6 @@ async def test_a_connection_that_is_dead_without_a_word_is_given_up(patient_cloc
 # --- REST
 
 
-class Elsewhere:
-    """A web server that is no daemon. It says what it was shown."""
-
-    def __init__(self, status: int, body: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                told = body.replace("{shown}", str(self.headers["Authorization"])).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(told)))
-                self.end_headers()
-                self.wfile.write(told)
-
-            def log_message(self, *args: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.base = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@pytest.fixture
-def elsewhere() -> Iterator[Callable[[int, str], str]]:
-    started: list[Elsewhere] = []
-
-    def start(status: int, body: str) -> str:
-        started.append(Elsewhere(status, body))
-        return started[-1].base
-
-    yield start
-    for server in started:
-        server.close()
-
-
 Ask = Callable[[Client], Awaitable[object]]
 ASKS: dict[str, Ask] = {
     "an answer": lambda client: client.agent(),
@@ -198,12 +156,11 @@ ASKS: dict[str, Ask] = {
 
 @pytest.mark.parametrize("body", ["<html>Welcome!</html>", "", '{"id": 1}', "[1]", '["{shown}"]'])
 @pytest.mark.parametrize("ask", ASKS)
-async def test_an_answer_that_is_not_the_apis_is_not_believed(
-    elsewhere: Callable[[int, str], str], ask: str, body: str
-) -> None:
-    async with Client(elsewhere(200, body), TOKEN) as client:
-        with pytest.raises(Unexpected) as told:
-            await ASKS[ask](client)
+async def test_an_answer_that_is_not_the_apis_is_not_believed(ask: str, body: str) -> None:
+    with elsewhere(page(200, body)) as there:
+        async with Client(there.base, TOKEN) as client:
+            with pytest.raises(Unexpected) as told:
+                await ASKS[ask](client)
     assert TOKEN not in repr(told.value)
 
 
@@ -215,14 +172,83 @@ async def test_an_answer_that_is_not_the_apis_is_not_believed(
         '"{shown}"',
     ],
 )
-async def test_a_refusal_never_repeats_the_token(elsewhere: Callable[[int, str], str], body: str) -> None:
-    async with Client(elsewhere(403, body), TOKEN) as client:
-        with pytest.raises(Refused) as no:
-            await client.agent()
-        assert no.value.status == 403
-        assert no.value.code in ("NO", "HTTP_403")
-        with pytest.raises(Refused) as no_stream:
-            async with client.stream(0) as events:
-                await anext(events)
+async def test_a_refusal_never_repeats_the_token(body: str) -> None:
+    with elsewhere(page(403, body)) as there:
+        async with Client(there.base, TOKEN) as client:
+            with pytest.raises(Refused) as no:
+                await client.agent()
+            assert no.value.status == 403
+            assert no.value.code in ("NO", "HTTP_403")
+            with pytest.raises(Refused) as no_stream:
+                async with client.stream(0) as events:
+                    await anext(events)
     for told in (no.value, no_stream.value):
         assert TOKEN not in f"{told!r} {told} {told.errors} {told.extra}"
+
+
+# --- what coming back can cure, and what it cannot
+
+
+INCURABLE = {
+    "a web page": (page(200, "<html>Welcome!</html>", "text/html"), Unexpected, "a web page|opens no stream"),
+    "a page that is not there": (page(404, "<html>Where?</html>", "text/html"), Refused, "answers 404"),
+    "a way to a login": (page(302, "", "text/html", "Location: /login"), Refused, "answers 302"),
+    "an alert of TLS": (bytes([21, 3, 1, 0, 2, 2, 70]), Unexpected, "does not speak HTTP"),
+}
+CURABLE = {
+    "nothing": b"",
+    "half an answer": page(200, "{", "application/json", "Content-Length: 50"),
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-",
+    "a proxy that finds no daemon": page(502, "<html>Bad gateway</html>", "text/html"),
+    "a daemon that is starting": page(503, '{"code": "STARTING", "detail": "in a moment"}', "application/problem+json"),
+}
+
+
+async def told_by_all_ways(base: str, kind: type[ClientError], words: str) -> None:
+    """However long it would wait for a daemon, it ends with this error."""
+    with trio.fail_after(PATIENCE):
+        async with Client(base, patience_seconds=10 * PATIENCE) as client:
+            with pytest.raises(kind, match=words):
+                await client.agent()
+            for follow in (client.stream, client.history):
+                async with follow() as events:
+                    with pytest.raises(kind, match=words):
+                        await anext(events)
+
+
+@pytest.mark.parametrize("case", INCURABLE)
+async def test_what_coming_back_cannot_cure_is_told(case: str) -> None:
+    answer, kind, words = INCURABLE[case]
+    with elsewhere(answer) as there:
+        await told_by_all_ways(there.base, kind, words)
+
+
+async def test_a_certificate_that_nobody_trusts_is_told() -> None:
+    with elsewhere(page(200, "{}"), tls=True) as there:
+        await told_by_all_ways(there.base, Unexpected, "certificate is not to be trusted")
+
+
+async def test_what_speaks_no_tls_is_told_where_tls_was_asked_for() -> None:
+    with elsewhere(page(200, "{}")) as there:
+        await told_by_all_ways(there.base.replace("http", "https"), Unexpected, "TLS")
+
+
+@pytest.mark.parametrize("case", CURABLE)
+async def test_what_coming_back_can_cure_is_asked_again(case: str) -> None:
+    at_last = page(200, "[]", "application/json", "X-Last-Seq: 0", "X-Log-Id: log_1")
+    with elsewhere(CURABLE[case], CURABLE[case], at_last) as there, trio.fail_after(PATIENCE):
+        async with Client(there.base, patience_seconds=PATIENCE) as client:
+            assert await client.positions() == []
+    with elsewhere(CURABLE[case]) as there, trio.fail_after(PATIENCE):
+        tries, enough = list[bool](), trio.CancelScope()
+
+        def notice(connected: bool) -> None:
+            tries.append(connected)
+            if len(tries) == 4:
+                enough.cancel()
+
+        async with Client(there.base) as client, client.stream(0, notice=notice) as events:
+            with enough:
+                await anext(events)
+        assert tries == [False] * 4
+        assert there.asked[:4] == ["/ws/agents/current?since=0"] * 4

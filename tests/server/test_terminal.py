@@ -36,6 +36,7 @@ from tests.conftest import ROOT
 from tests.server.clients import PATIENCE, Ended, clean_environment, forestay
 from tests.server.markets import busy_flags
 from tests.world.daemon import FORESTAY, DaemonProcess
+from tests.world.elsewhere import elsewhere, page
 
 AT = datetime(2026, 1, 10, 18, tzinfo=UTC)
 NOWHERE = "http://127.0.0.1:1"
@@ -115,6 +116,18 @@ def test_trades_are_a_line_each_and_as_json_the_wires_own(busy: Ended) -> None:
     some = asked(busy, "trades", "--json", "--from", "2024-03-04", "--to", "2024-03-09T12:00Z").splitlines()
     assert some == [frame for frame in frames if "2024-03-04" <= json.loads(frame)["ts"] < "2024-03-09T12"]
     assert asked(busy, "trades", "--phase", "live") == "There are no trades.\n"
+
+
+def test_of_many_trades_no_more_are_read_than_are_shown(busy: Ended, tmp_path: Path) -> None:
+    newest = [frame for frame in busy.frames if json.loads(frame)["event"] == "trade"][-2:]
+    more = '</agents/seed/trades?cursor=9.1>; rel="next"'
+    answer = page(
+        200, f"[{','.join(newest[::-1])}]", "application/json", "X-Last-Seq: 9", "X-Log-Id: l", f"Link: {more}"
+    )
+    with elsewhere(answer) as there:
+        done = forestay("trades", "--limit", "2", "--json", "--url", there.base, cwd=tmp_path)
+    assert done.stdout.splitlines() == newest
+    assert there.asked == ["/agents/current/trades?phase=all&order=desc&limit=2"]
 
 
 def test_ready_strategies_as_json_are_those_of_rest(busy: Ended, tmp_path: Path) -> None:
