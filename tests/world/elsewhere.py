@@ -30,6 +30,22 @@ def page(status: int, body: str, kind: str = "application/json", *headers: str) 
     return "\r\n".join([f"HTTP/1.1 {status} So", f"Content-Type: {kind}", *headers, "", body]).encode()
 
 
+# What coming back cannot cure, and what it can.
+INCURABLE: Final = {
+    "a web page": page(200, "<html>Welcome!</html>", "text/html"),
+    "a page that is not there": page(404, "<html>Where?</html>", "text/html"),
+    "a way to a login": page(302, "", "text/html", "Location: /login"),
+    "an alert of TLS": bytes([21, 3, 1, 0, 2, 2, 70]),
+}
+CURABLE: Final = {
+    "nothing": b"",
+    "half an answer": page(200, "{", "application/json", "Content-Length: 50"),
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-",
+    "a proxy that finds no daemon": page(502, "<html>Bad gateway</html>", "text/html"),
+    "a daemon that is starting": page(503, '{"code": "STARTING", "detail": "in a moment"}', "application/problem+json"),
+}
+
+
 @contextmanager
 def elsewhere(*answers: bytes, tls: bool = False) -> Iterator[Elsewhere]:
     """A server that answers the first connection with the first of these, and so on, any more with the last, and closes

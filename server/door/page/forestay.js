@@ -9,9 +9,11 @@
 // that it does not know pass through as they are; `raw` is the frame as it was sent.
 
 const RETRY_MS = 250, RETRY_MOST_MS = 5000;
+const ANSWER_MS = 10000; // to open the stream, then it tries again
 const BAD_REQUEST = 4400, NO_TOKEN = 4401, NO_AGENT = 4404;
 
-/** What the daemon refused: `status`, a stable `code`, `message` in plain words, `body` whole. */
+/** What the daemon refused: `status`, a stable `code`, `message` in plain words, `body` whole. Where no daemon speaks at
+ *  all, the code is NOT_FORESTAY. `passes` says whether asking again can help: 429 and 5xx, which may be a proxy's. */
 export class Problem extends Error {
   constructor(status, body = {}) {
     super(body.detail ?? `HTTP ${status}`);
@@ -20,6 +22,14 @@ export class Problem extends Error {
     this.code = body.code ?? "UNKNOWN";
     this.body = body;
   }
+
+  get passes() {
+    return this.status >= 500 || this.status === 429;
+  }
+}
+
+function alien(base, why, status = 0) {
+  return new Problem(status, { code: "NOT_FORESTAY", detail: `${base}: what answers there is no Forestay daemon: ${why}` });
 }
 
 export class Forestay {
@@ -54,7 +64,7 @@ export class Forestay {
     const response = await this._request("GET", address, undefined, signal);
     const link = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get("link") ?? "")?.[1] ?? null;
     return {
-      body: await response.json(),
+      body: await this._plain(response),
       seq: Number(response.headers.get("x-last-seq")),
       logId: response.headers.get("x-log-id"),
       address,
@@ -75,14 +85,28 @@ export class Forestay {
 
   /** The same for any address. */
   async ask(method, address, body = {}) {
-    return (await this._request(method, address, JSON.stringify(body))).json();
+    return this._plain(await this._request(method, address, JSON.stringify(body)));
+  }
+
+  async _plain(response) {
+    try {
+      return await response.json();
+    } catch (error) {
+      throw error instanceof SyntaxError ? alien(this.base, "it answers no JSON", response.status) : error;
+    }
   }
 
   async _request(method, address, body, signal) {
     const headers = body === undefined ? {} : { "Content-Type": "application/json" };
     const token = this.token();
     if (token) headers.Authorization = `Bearer ${token}`;
-    const response = await this._fetch(this.base + address, { method, headers, body, signal, cache: "no-store" });
+    let response;
+    try {
+      response = await this._fetch(this.base + address, { method, headers, body, signal, cache: "no-store" });
+    } catch (error) {
+      const { code, message } = error.cause ?? {}; // Node's; a browser keeps to itself why
+      throw /CERT|SIGNATURE|SSL|HPE_INVALID_CONSTANT/.test(code) ? alien(this.base, message) : error;
+    }
     if (response.ok) return response;
     throw new Problem(response.status, await response.json().catch(() => ({})));
   }
@@ -104,7 +128,8 @@ function refused({ code, reason }) {
  *
  *  `onstate(state, why)` is told "connecting", "open" or "waiting". `onlog(id)` is told when the daemon has another log
  *  than before: the stream then begins again at that log's first event. Iterating throws a Problem where coming back
- *  cannot help: a wrong token, no such agent, a foreign origin, a `since` that the log has not reached. */
+ *  cannot help: a wrong token, no such agent, a foreign origin, a `since` that the log has not reached, what is no daemon
+ *  and, as far as the platform tells, a certificate that is not trusted. */
 export class Stream {
   constructor(client, { since = null, logId = null, onstate = () => {}, onlog = () => {} } = {}) {
     this.since = since;
@@ -141,7 +166,7 @@ export class Stream {
         this._onstate("connecting");
         if (this.logId === null) await this._look();
         const connection = this._connect();
-        const opened = await connection.opened;
+        const opened = await soon(connection.opened);
         if (await this._look()) {
           this._onlog(this.logId); // what this connection may have brought is of either log
         } else {
@@ -149,7 +174,8 @@ export class Stream {
             wait = RETRY_MS;
             this._onstate("open");
             for await (const raw of connection.frames()) {
-              const event = JSON.parse(raw);
+              const event = this._read(raw);
+              if (event === null) continue;
               this.since = event.seq;
               yield { event, raw };
             }
@@ -158,7 +184,7 @@ export class Stream {
         }
         why = connection.reason;
       } catch (error) {
-        if (error instanceof Problem && error.status !== 503) throw error;
+        if (error instanceof Problem && !error.passes) throw error;
         why = error.message;
       } finally {
         this._socket?.close();
@@ -173,12 +199,26 @@ export class Stream {
   /** Which log is it? A browser cannot read a handshake's headers, so REST says it, before a frame is believed. True
    *  where it is another one than before: then all begins anew. */
   async _look() {
-    const { body, seq } = await this._client.get("");
+    const { body, seq } = await soon(this._client.get(""));
+    if (!body?.log_id) throw alien(this._client.base, "it names no log");
     const other = this.logId !== null && this.logId !== body.log_id;
     this.logId = body.log_id;
     if (other) this.since = 0;
     this.since ??= seq;
     return other;
+  }
+
+  /** A frame as its event; null where it came before. */
+  _read(raw) {
+    let event;
+    try {
+      event = JSON.parse(raw);
+    } catch {
+      throw alien(this._client.base, "a frame is no JSON");
+    }
+    if (event?.seq <= this.since) return null;
+    if (event?.seq !== this.since + 1) throw alien(this._client.base, `the stream went from seq ${this.since} to ${event?.seq}`);
+    return event;
   }
 
   _connect() {
@@ -220,5 +260,16 @@ export class Stream {
       const timer = setTimeout(settle, ms);
       this._wake = () => (clearTimeout(timer), settle());
     });
+  }
+}
+
+/** No longer than that: a connection may be dead without a word. */
+async function soon(promised) {
+  let timer;
+  const late = new Promise((_, refuse) => (timer = setTimeout(refuse, ANSWER_MS, new Error("no answer"))));
+  try {
+    return await Promise.race([promised, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
