@@ -78,7 +78,7 @@ class _Daemon:
         self._printing_from = self._reader.head().seq
         self._reading = in_threads(1)
         self._exit_code = EXIT_OK
-        self._backtests = Backtests(Path(settings.data_dir) / "backtests", lambda: _wall_time(0.0))
+        self._backtests = Backtests(Path(settings.data_dir) / "backtests", lambda: to_wire(_wall_time(0.0)))
         self._alive = Agent(self._house())
 
     def _house(self) -> House:
@@ -254,6 +254,6 @@ def _listen(server: ServerSettings) -> list[socket.socket]:
     return [listener]
 
 
-def _wall_time(ago: float) -> str:
+def _wall_time(ago: float) -> datetime:
     """The machine's time so many seconds ago."""
-    return to_wire(datetime.now(UTC) - timedelta(seconds=ago))
+    return datetime.now(UTC) - timedelta(seconds=ago)

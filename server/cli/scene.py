@@ -64,7 +64,7 @@ def screen(scene: Scene, age_seconds: float | None, width: int, height: int) -> 
 def sparkline(values: Sequence[Decimal], width: int) -> str:
     """The curve in at most `width` letters: the last value of each stretch, between the lowest and the highest.
 
-    >>> sparkline([Decimal(n) for n in (1, 2, 3, 8)], 10), sparkline([Decimal(1), Decimal(9), Decimal(1)], 2)
+    >>> sparkline([Decimal(n) for n in (1, 2, 3, 8)], 10), sparkline([Decimal(n) for n in (1, 9, 1, 1)], 2)
     ('▁▂▃█', '█▁')
     """
     if not values or width < 1:

@@ -105,7 +105,7 @@ def use(limit: Limit | Criterion) -> Decimal:
 def bar(part: Decimal, cells: int = CELLS) -> str:
     """
     >>> bar(Decimal("0.34"))
-    '███·······'
+    '███▍······'
     >>> bar(Decimal("0.001")), bar(Decimal("0.999"))
     ('▏·········', '█████████▉')
     """

@@ -38,7 +38,6 @@ from protocol.money import booked
 from protocol.orders import Order, named
 from protocol.schema import indicators_document, strategy_schema
 from protocol.settings import AgentConfig
-from protocol.times import from_wire
 from server.door.acts import ActDesk, add_acts
 from server.door.backtests import Desk, add_backtests
 from server.door.bodies import WouldBe
@@ -189,7 +188,7 @@ def _add_state(app: QuartTrio, door: Door) -> None:
             status=risk.status,
             phase=phase_of(risk.status),
             market_mode="spot",
-            last_heartbeat=from_wire(door.clock(door.tower.silence())),
+            last_heartbeat=door.clock(door.tower.silence()),
             log_id=door.log_id,
             seq=door.board.seq,
             market=Market(door.market.get("kind"), door.offer.pairs, risk.marked_at if risk.marked else None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, TypeVar
 
 import trio
@@ -45,7 +46,7 @@ class Door:
     reading: Blocking
     tower: Tower
     stopping: trio.Event
-    clock: Callable[[float], str]  # the wall time of so many seconds ago, in wire form
+    clock: Callable[[float], datetime]  # the wall time of so many seconds ago
     backtests: Backtests
     armed: Armed | None
     market_settings: MarketSettings  # what a backtest runs over: paths absolute, a demo's seed known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -70,7 +71,7 @@ def young(tmp_path: Path) -> Iterator[Door]:
         reading=in_line,
         tower=cast(Tower, tower),
         stopping=trio.Event(),
-        clock=lambda _: "2024-01-01T00:00:00.000Z",
+        clock=lambda _: datetime(2024, 1, 1, tzinfo=UTC),
         backtests=Backtests(tmp_path / "backtests", lambda: "2024-01-01T00:00:00.000Z"),
         armed=None,
         market_settings=MarketSettings(),

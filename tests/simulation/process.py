@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +21,7 @@ from actors.strategist.actor import Founding
 from actors.tower import HEARTBEAT_SECONDS, STUCK_SECONDS, Died, MailboxFull, Meltdown, TooLate
 from actors.twak_signer.actor import Armed
 from protocol.settings import MarketSettings, ServerSettings
+from protocol.times import EPOCH
 from server import bulkhead
 from server.backtesting.queue import Backtests
 from server.door.app import make_app
@@ -149,7 +151,7 @@ class Process:
             reading=blocking,
             tower=life.agent.tower,
             stopping=life.stopping,
-            clock=lambda ago: f"{trio.current_time() - ago:.3f}",
+            clock=lambda ago: EPOCH + timedelta(seconds=trio.current_time() - ago),
             backtests=Backtests(NOWHERE, lambda: ""),
             armed=life.armed,
             market_settings=MarketSettings(),
