@@ -1,9 +1,9 @@
 """Who may come in. One check in front of everything, for HTTP and WebSocket alike.
 
 Browsers let any page reach loopback, so the door trusts no page but its own: Host must be ours (which defeats DNS
-rebinding), Origin absent or ours, Sec-Fetch-Site same-origin, and a body JSON, which no foreign form can send. No CORS
-header is ever sent. Beyond loopback a token is required on top; the dashboard's own files, which hold nothing of an
-agent, are given without it.
+rebinding), Origin absent or ours, Sec-Fetch-Site same-origin, and a body JSON, which no foreign form can send. CORS
+headers go to the origins alone that the owner invites by name. Beyond loopback a token is required on top; the
+dashboard's own files, which hold nothing of an agent, are given without it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,15 @@ App = Callable[[Scope, Any, Any], Awaitable[None]]
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 SUBPROTOCOL: Final = "forestay.v1"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_OPEN: Final = (
+    (b"access-control-expose-headers", b"Link, X-Last-Seq, X-Log-Id"),
+    (b"vary", b"Origin"),
+)
+_MAY_SEND: Final = (
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type"),
+    (b"access-control-max-age", b"600"),
+)
 
 
 @frozen
@@ -52,7 +61,12 @@ class Gate:
         headers: dict[str, list[str]] = {}
         for name, value in scope["headers"]:
             headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1"))
-        problem = self._stranger(headers, scope) or self._unreadable(headers, scope)
+        problem = self._stranger(headers, scope)
+        if problem is None and scope["type"] == "http" and (guest := self._guest(headers)):
+            send = _readable_for(guest, send)
+            if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
+                return await _welcome(send)
+        problem = problem or self._unreadable(headers, scope)
         if problem is None and scope["type"] == "http" and not is_page(scope["method"], scope["path"]):
             problem = self._unknown(headers, scope)
         if problem is not None:
@@ -69,12 +83,17 @@ class Gate:
         origin = headers.get("origin", [])
         if origin and (len(origin) > 1 or origin[0].lower() not in self._origins):
             return Problem(403, "ORIGIN_FORBIDDEN", "pages of another origin may not use this server")
-        trusted_page = bool(origin) and origin[0].lower() in self._invited
+        trusted_page = self._guest(headers) is not None
         site = headers.get("sec-fetch-site", ["none"])
         opens_page = scope["path"] == "/" and headers.get("sec-fetch-mode") == ["navigate"]
         if not trusted_page and not opens_page and site not in (["same-origin"], ["none"]):
             return Problem(403, "ORIGIN_FORBIDDEN", "pages of another site may not use this server")
         return None
+
+    def _guest(self, headers: dict[str, list[str]]) -> str | None:
+        """The origin of a page that the owner invites."""
+        origin = headers.get("origin", [])
+        return origin[0] if origin and origin[0].lower() in self._invited else None
 
     def _unreadable(self, headers: dict[str, list[str]], scope: Scope) -> Problem | None:
         if scope["type"] != "http" or scope["method"] in _READING:
@@ -97,6 +116,26 @@ class Gate:
         if any(hmac.compare_digest(token.encode(), text.encode()) for text in shown):
             return None
         return Problem(401, "TOKEN_REQUIRED", "this server wants its token: Authorization: Bearer ...")
+
+
+def _readable_for(guest: str, send: Any) -> Any:
+    """Let a page of that origin read what is answered (the Fetch standard's CORS protocol)."""
+
+    async def readable(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message = {
+                **message,
+                "headers": [*message["headers"], (b"access-control-allow-origin", guest.encode()), *_OPEN],
+            }
+        await send(message)
+
+    return readable
+
+
+async def _welcome(send: Any) -> None:
+    """The browser asks beforehand what a guest may send."""
+    await send({"type": "http.response.start", "status": 204, "headers": list(_MAY_SEND)})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _refuse(problem: Problem, scope: Scope, send: Any) -> None:

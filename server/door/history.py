@@ -108,7 +108,7 @@ def add_history(app: QuartTrio, door: Door) -> None:
 
     async def _entry(name: str) -> tuple[str, int]:
         """An entry's frame, and the log position that was looked at. Raises Problem(404)."""
-        wanted = asked("journal_entry", request.args, newest_first=True)
+        wanted = asked("journal_entry", request.args, newest_first="from" not in request.args)
         wanted = evolve(wanted.filtered(f"instr(body, ?) AND {HAS_ID}", name, name), limit=1)
         async with aclosing(_pages(wanted)) as pages:
             async for page in pages:

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from protocol.times import to_wire
+from tests.benchmarks.ground import BEGIN, HOUR, Ground
 from tests.browser.driver import FLAGS, browser_path
 from tests.resilience.candles import Files, real_stretch
 from tests.server.clients import Ended, at_the_end
@@ -68,6 +71,19 @@ class Window:
     def close(self) -> None:
         for context in self._contexts:
             context.close()
+
+
+def full_of_entries(folder: Path, pairs: int, bursts: int) -> tuple[tuple[str, ...], str]:
+    """A market of so many pairs, each with so many holes at the same hours, and an entry for each hole: its flags and
+    its end."""
+    return Ground(folder).gaps(pairs, bursts).flags, to_wire(BEGIN + (3 * bursts + 2) * HOUR)
+
+
+def serious(page: Page) -> None:
+    """Nothing serious that axe finds on the page as it stands."""
+    for violation in Axe().run(page).response["violations"]:
+        where = [node["html"][:200] for node in violation["nodes"]]
+        assert violation["impact"] not in ("serious", "critical"), (violation["id"], violation["help"], where)
 
 
 @pytest.fixture

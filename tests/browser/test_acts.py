@@ -4,12 +4,14 @@ when it may."""
 from __future__ import annotations
 
 import re
+import signal
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Window
+from tests.browser.conftest import Window, serious
 from tests.live.conftest import chain, deployed, market, stage
 from tests.live.stage import Stage
+from tests.server.clients import Ended
 
 __all__ = ["chain", "deployed", "market", "stage"]
 
@@ -111,7 +113,7 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     expect(page.locator("#left")).to_have_text(re.compile(r"^\d+ (h \d+ min|min) left$"))
     settle(stage)
     while stage.agent()["status"] == "DEMOTED":
-        steps(stage, 1710)
+        steps(stage, 1710, 1690)
     expect(badge).not_to_contain_text("paused")
     expect(page.locator("#left")).to_be_empty()
     asked = dialog(page, "Force it…" if stage.agent()["status"] == "PAPER" else "Go live…")
@@ -130,7 +132,10 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     do(asked, "Go live", "go live")
     expect(asked.get_by_role("alert")).to_contain_text("PROMOTION_LOCKED")
     leave(asked)
+    page.reload()  # a person who comes later finds the lock by what the log says
+    expect(page.locator("#left")).to_have_text("until you re-approve it")
     asked = dialog(page, "Re-approve…")
+    serious(page)
     do(asked, "Lift the lock", "re-approve", "the market fell, not the agent")
     expect(asked.get_by_role("alert")).to_contain_text("The lock is lifted.")
     leave(asked)
@@ -140,7 +145,16 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     page.get_by_role("link", name="Overview").click()
     told = page.locator(".chart figcaption")
     expect(told).to_contain_text("Promoted")
-    expect(told).to_contain_text("Demoted: max drawdown")
+    for way in ("by hand", ": daily drawdown", ": max drawdown"):
+        expect(told).to_contain_text(f"Demoted{' ' if way == 'by hand' else ''}{way}")
+    serious(page)
+
+    # The guard's process is gone, and is back.
+    page.get_by_role("link", name="Risk desk").click()
+    stage.guard.stop(signal.SIGKILL)
+    expect(page.get_by_text("The guard does not answer.")).to_be_visible()
+    stage.run_guard()
+    expect(page.get_by_text("armed")).to_be_visible()
 
     # The kill switch.
     page.get_by_role("link", name="Stop…").click()
@@ -154,3 +168,25 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     leave(asked)
     page.get_by_role("link", name="Risk desk").click()
     expect(page.get_by_text("Killed since")).to_be_visible()
+    serious(page)
+
+
+def test_what_is_not_set_up_is_refused_in_words(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base, "settings")
+    window.offline = True
+    for act, sure, words in (
+        ("Revoke signing…", "Kill switch", "revoke signing"),
+        ("Force it…", "Go live without", "go live"),
+    ):
+        asked = dialog(page, act)
+        do(asked, sure, words)
+        expect(asked.get_by_role("alert")).to_contain_text("SIGNING_NOT_SET_UP")
+        leave(asked)
+
+
+def test_stop_leads_to_its_button_however_often(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base)
+    for _ in range(2):
+        page.get_by_role("link", name="Stop…").click()
+        expect(page.get_by_role("button", name="Revoke signing…")).to_be_focused()
+        page.get_by_role("button", name="Theme").focus()

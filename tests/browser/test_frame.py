@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import Window
+from tests.browser.conftest import Window, serious
 from tests.resilience.candles import Files
 from tests.server.clients import Ended
 from tests.world.daemon import DaemonProcess
@@ -69,6 +69,7 @@ def test_every_screen_is_reached_and_an_entry_is_opened_by_keyboard_alone(ended:
     page.locator(".entry summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.locator(".entry[open] .detail code").first).to_be_visible()
+    serious(page)
     page.get_by_role("link", name="Settings", exact=True).focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Revoke signing…").focus()

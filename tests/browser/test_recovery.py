@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from protocol.times import from_millis, to_wire
-from tests.benchmarks.ground import Ground
-from tests.browser.conftest import Window
+from tests.browser.conftest import Window, full_of_entries
 from tests.resilience.candles import Files, made_up
 from tests.server.clients import Ended, at_the_end, frames_in
 from tests.world.daemon import DaemonProcess
@@ -30,8 +29,8 @@ def entries_shown(page: Page) -> list[int]:
 def test_the_daemon_is_killed_again_and_again_and_the_journal_misses_nothing_and_has_nothing_twice(
     start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
 ) -> None:
-    files = replayed(1500)
-    daemon = start_daemon(*files.flags, "--speed", "150")
+    files = replayed(3000)
+    daemon = start_daemon(*files.flags, "--speed", "250")
     port = daemon.ready().rsplit(":", 1)[1]
     page = window.open(daemon.base, "journal")
     window.offline = True
@@ -45,7 +44,7 @@ def test_the_daemon_is_killed_again_and_again_and_the_journal_misses_nothing_and
         assert set(shown) <= {it["seq"] for it in frames if it["event"] == "journal_entry"}, (
             "shown before it was durable"
         )
-        daemon = start_daemon(*files.flags, "--speed", "150" if number == 20 else "max", "--port", port)
+        daemon = start_daemon(*files.flags, "--speed", "250" if number == 20 else "max", "--port", port)
         expect(page.locator("#banner")).to_be_hidden()
     ended = at_the_end(daemon, files.end)
     entries = [event["seq"] for event in reversed(ended.of("journal_entry"))]
@@ -72,6 +71,65 @@ def test_another_log_at_the_same_address_is_shown_from_its_beginning(
     expect(page.locator(".entry")).to_contain_text("Started")
 
 
+def test_a_daemon_that_hangs_is_told_and_so_is_that_it_goes_on(
+    start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
+) -> None:
+    daemon = start_daemon(*replayed(300).flags, "--speed", "max")
+    page = window.open(daemon.ready(), "overview")
+    page.wait_for_selector(".entry")
+    daemon.signal(signal.SIGSTOP)
+    expect(page.locator("#banner")).to_contain_text("No connection to the daemon", timeout=15_000)
+    expect(page.locator("#age")).to_have_attribute("data-state", "lost")
+    daemon.signal(signal.SIGCONT)
+    expect(page.locator("#banner")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#age")).to_have_attribute("data-state", "live")
+
+
+def test_what_was_asked_for_while_the_daemon_was_away_is_there_once_it_is_back(
+    start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
+) -> None:
+    files = replayed(1500)
+    first = at_the_end(start_daemon(*files.flags, "--speed", "max"), files.end)
+    pages = {name: window.open(first.base, name) for name in ("overview", "health")}
+    window.offline = True
+    first.daemon.kill()
+    for page in pages.values():
+        expect(page.locator("#age")).to_have_attribute("data-state", "lost")
+    pages["overview"].get_by_role("link", name="Trades").click()
+    pages["health"].get_by_role("link", name="Versions").click()
+    for page in pages.values():
+        expect(page.locator("#main .trouble")).to_be_visible()
+    daemon = start_daemon(*files.flags, "--speed", "max", "--port", first.base.rsplit(":", 1)[1])
+    daemon.ready()
+    trade = first.of("trade")[-1]["seq"]
+    expect(pages["overview"].locator(f".trades [data-seq='{trade}']")).to_be_visible()
+    expect(pages["health"].get_by_role("columnheader", name="Version 1, in force")).to_be_visible()
+
+
+def test_a_list_whose_next_page_cannot_be_had_asks_for_it_now_and_then(
+    start_daemon: Callable[..., DaemonProcess], tmp_path: Path, window: Window
+) -> None:
+    flags, end = full_of_entries(tmp_path, 100, 4)
+    first = at_the_end(start_daemon(*flags, "--speed", "max"), end)
+    page = window.open(first.base, "journal")
+    page.wait_for_selector(".entry")
+    window.offline = True
+    first.daemon.kill()
+    expect(page.locator("#age")).to_have_attribute("data-state", "lost")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.wait_for_timeout(3000)  # long enough to see that it does not ask all the time
+    assert 0 < sum("cursor=" in url for url in asked) < 4
+    daemon = start_daemon(*flags, "--speed", "max", "--port", first.base.rsplit(":", 1)[1])
+    daemon.ready()
+    oldest = page.locator(f".entry[data-seq='{first.of('journal_entry')[0]['seq']}']")
+    while not oldest.count():
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(20)
+    expect(oldest).to_contain_text("Started")
+
+
 def test_a_full_disk_is_told_and_so_is_that_it_goes_on(
     start_daemon: Callable[..., DaemonProcess], disk: SmallDisk, window: Window
 ) -> None:
@@ -90,11 +148,11 @@ def test_a_full_disk_is_told_and_so_is_that_it_goes_on(
 def test_a_thousand_entries_of_one_commit_come_to_an_open_page(
     start_daemon: Callable[..., DaemonProcess], tmp_path: Path, window: Window
 ) -> None:
-    candles = Ground(tmp_path).gaps(1000, 1)
-    daemon = start_daemon(*candles.flags, "--speed", "0.3")
+    flags, end = full_of_entries(tmp_path, 1000, 1)
+    daemon = start_daemon(*flags, "--speed", "0.3")
     page = window.open(daemon.ready(), "journal")
     page.wait_for_selector(".entry")
-    ended = at_the_end(daemon, to_wire(from_millis(candles.end)))
+    ended = at_the_end(daemon, end)
     entries = [event["seq"] for event in reversed(ended.of("journal_entry"))]
     assert len(entries) > 1000
     page.wait_for_function(f"() => ({SHOWN})[0] === {entries[0]}")

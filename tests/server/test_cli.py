@@ -587,7 +587,10 @@ ASKING_MISTAKES = [
         "forestay: at = 2024-03-01T00:59:59.000Z: the log's first candle of ETH/USDT closed at "
         "2024-03-01T01:00:00.000Z",
     ),
-    (["why", "--at", "2024-03-01T00:59:59Z"], "no signal was refused yet; `forestay why PAIR` says what a pair waits for"),
+    (
+        ["why", "--at", "2024-03-01T00:59:59Z"],
+        "no signal was refused yet; `forestay why PAIR` says what a pair waits for",
+    ),
 ]
 
 

@@ -1,7 +1,7 @@
 // The frame around the screens: which one is shown, how old it is, who may look.
 
 import { h, text, redrawn } from "./dom.js";
-import { Forestay, Problem } from "./forestay.js";
+import { Forestay } from "./forestay.js";
 import * as f from "./format.js";
 import { Live } from "./live.js";
 
@@ -24,30 +24,26 @@ const STATES = { running: "live", degraded: "degraded", starting: "starting", st
 const TOKEN = "forestay.token", THEME = "forestay.theme";
 
 const $ = (id) => document.getElementById(id);
-const client = new Forestay(location.origin, { token: () => sessionStorage.getItem(TOKEN) });
-let live, leave = () => {}, shown = null;
+const client = new Forestay(location.origin, { token: () => f.stored(TOKEN, "session") ?? token, patience: 15_000 });
+let live, leave = () => {}, shown = null, broken = null, token = null;
 
 // --- who may look
 
 function begin() {
   live = new Live(client);
   live.watch(() => frame());
-  live.run({ onproblem: problem, onlog: begin });
+  live.run({ onproblem: (error) => error.status === 401 && askToken(), onlog: begin });
   if (shown) route();
-}
-
-function problem(error) {
-  if (error.status === 401) return askToken();
-  banner({ kind: "lost", words: `The daemon refuses this page: ${error.message}` });
 }
 
 function askToken() {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, "aria-describedby": "token-why" });
-  const wrong = sessionStorage.getItem(TOKEN) !== null;
+  const wrong = client.token() !== null;
   const dialog = h("dialog", { "aria-labelledby": "token-title" },
     h("form", { onsubmit: (event) => {
       event.preventDefault();
-      sessionStorage.setItem(TOKEN, field.value.trim());
+      token = field.value.trim();
+      f.remember(TOKEN, token, "session");
       dialog.close();
     } },
     h("h2", { id: "token-title" }, "This daemon wants its token"),
@@ -82,13 +78,24 @@ async function route() {
   const [title, load] = SCREENS[name];
   document.title = `${title} · Forestay`;
   const main = $("main");
-  const [{ mount }] = await Promise.all([load(), live.known]);
-  if (shown !== visit) return;
-  main.dataset.screen = name;
-  main.replaceChildren();
-  const heading = h("h1", { class: name === "overview" ? "unseen" : null }, title);
-  main.append(heading);
-  leave = mount(main, { client, live, query, go }) ?? (() => {});
+  broken = null;
+  try {
+    const [{ mount }] = await Promise.all([load(), live.known]);
+    if (shown !== visit) return;
+    main.dataset.screen = name;
+    main.replaceChildren(h("h1", { class: name === "overview" ? "unseen" : null }, title));
+    leave = mount(main, { client, live, query, go }) ?? (() => {});
+  } catch (error) {
+    if (shown !== visit) return;
+    broken = { error, at: Date.now() };
+    main.replaceChildren(h("h1", title), h("p.trouble", `This screen could not be shown: ${error.message}`));
+  }
+}
+
+/** To where the address leads now; who works by keyboard is there, too. */
+async function arrive() {
+  await route();
+  if (!$("main").contains(document.activeElement)) $("main").focus();
 }
 
 /** Go to another place; `quietly` leaves the screen as it is and only keeps the address. */
@@ -105,18 +112,15 @@ const banner = redrawn($("banner"), (it) => it && it.words);
 
 function frame() {
   const { agent } = live;
-  const lost = live.state !== "open";
+  const lost = live.state !== "open" || live.deaf;
+  if (broken && !lost && Date.now() - broken.at > 1000) route(); // what could not be loaded, can be now
   const state = lost ? "lost" : STATES[agent?.state] ?? "starting";
   $("age").dataset.state = state;
   const since = live.seenAt === null ? null : (Date.now() - live.seenAt) / 1000;
   const old = since === null ? "" : since < 2 ? "now" : `${f.span(since)} ago`;
   const word = { lost: live.state === "connecting" && live.seq === null ? "connecting" : "disconnected" }[state] ?? state;
   text($("age-words"), old ? `${word} · ${old}` : word);
-  const trouble = lost && live.seq !== null && live.state === "waiting"
-    ? { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(live.seenAt)}; it goes on by itself.` }
-    : !lost && agent?.outage
-      ? { kind: "degraded", words: `Degraded: ${agent.outage.what} does not work (${agent.outage.reason}). The agent waits and goes on by itself.` }
-      : !lost && agent && state !== "live" ? { kind: "degraded", words: `The daemon is ${state}.` } : null;
+  const trouble = troubled(lost, state);
   $("banner").hidden = !trouble;
   $("banner").dataset.kind = trouble?.kind ?? "";
   banner(trouble);
@@ -127,6 +131,18 @@ function frame() {
   text($("left"), agent.status === "DEMOTED" ? timeLeft(live.lock, agent) : "");
   const { market } = agent;
   text($("foot"), `${agent.name} · ${market.kind} market · ${market.pairs.join(", ")} · market time ${market.time ? f.time(market.time) : "none yet"} (${f.zone()}) · event ${f.count(Math.max(live.seq ?? 0, 0))}`);
+}
+
+/** What a person must know before believing the page. */
+function troubled(lost, state) {
+  const { agent, problem, why, seenAt } = live;
+  if (problem?.status === 401) return null; // the token is asked for
+  if (problem) return { kind: "lost", words: `This page shows nothing new, and it cannot help itself: ${problem.message}. Mend that and load it again.` };
+  if (lost && live.seq === null) return live.state === "waiting" ? { kind: "lost", words: `Not there yet: ${why}. The page asks again by itself.` } : null;
+  if (lost && (live.deaf || live.state === "waiting")) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
+  if (lost || !agent) return null;
+  if (agent.outage) return { kind: "degraded", words: `Degraded: ${agent.outage.what} does not work (${agent.outage.reason}). The agent waits and goes on by itself.` };
+  return state === "live" ? null : { kind: "degraded", words: `The daemon is ${state}.` };
 }
 
 /** A lock is over at a market time, so it is counted from that. */
@@ -154,14 +170,6 @@ function clock() {
   $("clock").setAttribute("aria-label", f.inUtc() ? "Times: UTC. Show local ones" : "Times: local. Show UTC");
 }
 
-function stored(key) {
-  try {
-    return localStorage.getItem(key);
-  } catch {
-    return null;
-  }
-}
-
 $("theme").addEventListener("click", () => {
   f.remember(THEME, $("theme").dataset.next);
   theme($("theme").dataset.next);
@@ -172,13 +180,15 @@ $("clock").addEventListener("click", () => {
   frame();
   route();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(stored(THEME)));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(f.stored(THEME)));
 $("places").append(...Object.entries(SCREENS).map(([name, [title]]) => h("a", { href: `#/${name}`, "data-name": name }, title)));
-window.addEventListener("hashchange", () => route().then(() => $("main").focus({ preventScroll: false })));
+window.addEventListener("hashchange", arrive);
+document.querySelector("a.stop").addEventListener("click", ({ target }) => location.hash === target.hash && arrive());
 window.addEventListener("online", () => live.stream?.reconnect());
 document.addEventListener("visibilitychange", () => document.hidden || live._look());
 setInterval(frame, 1000);
-theme(stored(THEME));
+theme(f.stored(THEME));
 clock();
 begin();
-route().catch((error) => banner({ words: `This page is broken: ${error instanceof Problem ? error.message : error}` }));
+// The other screens are read beforehand, so that they are there where the daemon is not.
+route().then(() => setTimeout(() => Object.values(SCREENS).forEach(([, load]) => load().catch(() => {})), 1000));

@@ -13,7 +13,7 @@ export function intervalFor(seconds) {
   return Object.keys(INTERVALS).find((name) => seconds / INTERVALS[name] <= POINTS) ?? "1d";
 }
 
-/** What a range shows, read; the answer's `seq` is the log position of its points. */
+/** What a range shows, read: `from` has the log position of each part, `seq` the earliest of them. */
 export async function readRange(client, agent, name) {
   const end = agent.market.time ? new Date(agent.market.time) / 1000 : 0;
   let begin = end - RANGES[name];
@@ -28,7 +28,8 @@ export async function readRange(client, agent, name) {
     transitions(client, from),
     client.get("/trades", { from, limit: MARKED_TRADES }),
   ]);
-  return { seq: points.seq, interval, points: points.items, marks, trades: trades.next ? null : trades.body };
+  const at = { points: points.seq, marks: marks.seq, trades: trades.seq };
+  return { seq: Math.min(...Object.values(at)), at, interval, points: points.items, marks: marks.items, trades: trades.next ? null : trades.body };
 }
 
 async function whole(client, path, query) {
@@ -42,13 +43,18 @@ async function whole(client, path, query) {
 }
 
 async function transitions(client, from) {
-  const found = await Promise.all(["PROMOTION", "DEMOTION"].map((type) => client.get("/journal", { type, from, limit: 500 })));
-  return found.flatMap(({ body }) => body.map(markOf)).reverse();
+  const asked = [{ type: "DEMOTION", limit: 500 }, { type: "STATUS_CHANGE", tag: "LIVE", limit: 500 }];
+  const found = await Promise.all(asked.map((query) => whole(client, "/journal", { ...query, from })));
+  const items = found.flatMap((page) => page.items.map(markOf)).filter(Boolean).sort((a, b) => a.seq - b.seq);
+  return { items, seq: Math.min(...found.map(({ seq }) => seq)) };
 }
 
-export function markOf(entry) {
-  const words = entry.type === "PROMOTION" ? "Promoted" : entry.data.rule ? `Demoted: ${f.words(entry.data.rule)}` : "Demoted by hand";
-  return { ts: entry.ts, up: entry.type === "PROMOTION", words, id: entry.id };
+const MOVES = { promoted: "Promoted", promoted_by_force: "Promoted by force", demoted: "Demoted by hand", killed: "Kill switch" };
+
+/** What begins or ends live trading; null for any other entry. The rule of a breach is in the entry of the demotion. */
+export function markOf({ type, data, ts, id, seq }) {
+  const words = type === "DEMOTION" && data.breach ? `Demoted: ${f.words(data.rule)}` : type === "STATUS_CHANGE" && MOVES[data.trigger];
+  return words ? { ts, up: data.to === "LIVE", words, id, seq } : null;
 }
 
 const clockOf = (ts, bucket) => Math.floor(new Date(ts) / 1000 / bucket) * bucket;
@@ -66,6 +72,7 @@ export class EquityChart {
 
   async open() {
     await import("/page/lightweight-charts.js");
+    if (this._closed) return;
     this._lib = globalThis.LightweightCharts;
     this._chart = this._lib.createChart(this.canvas, {
       autoSize: true,
@@ -79,13 +86,15 @@ export class EquityChart {
   }
 
   close() {
+    this._closed = true;
     window.removeEventListener("themed", this._themed);
     this._chart?.remove();
     this._chart = null;
   }
 
   /** Show a range, as `readRange` reads it. */
-  show({ interval, points, marks, trades }) {
+  show({ interval, points, marks, trades, at }) {
+    this._at = at;
     for (const run of this._runs ?? []) this._chart.removeSeries(run.series);
     if (this._falls) this._chart.removeSeries(this._falls);
     this._bucket = INTERVALS[interval];
@@ -112,9 +121,10 @@ export class EquityChart {
     const touched = new Set();
     let marked = false;
     for (const event of events) {
-      if (event.event === "snapshot") touched.add(this._keep(event));
-      else if (event.event === "trade" && this._trades && this._trades.length < MARKED_TRADES) marked = Boolean(this._trades.push(event));
-      else if (event.event === "journal_entry" && ["PROMOTION", "DEMOTION"].includes(event.type)) marked = Boolean(this._marks.push(markOf(event)));
+      const mark = event.event === "journal_entry" && event.seq > this._at.marks && markOf(event);
+      if (event.event === "snapshot" && event.seq > this._at.points) touched.add(this._keep(event));
+      else if (event.event === "trade" && event.seq > this._at.trades && this._trades && this._trades.length < MARKED_TRADES) marked = Boolean(this._trades.push(event));
+      else if (mark && !this._marks.some(({ id }) => id === mark.id)) marked = Boolean(this._marks.push(mark));
     }
     for (const point of touched) {
       if (this._points.get(point.at) !== point) continue;

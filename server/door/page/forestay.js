@@ -28,16 +28,20 @@ export class Problem extends Error {
   }
 }
 
+/** Can asking again help? It can wherever nobody has answered. */
+export const passes = (error) => !(error instanceof Problem) || error.passes;
+
 function alien(base, why, status = 0) {
   return new Problem(status, { code: "NOT_FORESTAY", detail: `${base}: what answers there is no Forestay daemon: ${why}` });
 }
 
 export class Forestay {
   /** `fetch` and `WebSocket` are the platform's unless given (Node before 22 has no WebSocket). `token` is text, or a
-   *  function that gives it. */
-  constructor(base = globalThis.location?.origin, { token = null, agent = "current", fetch, WebSocket } = {}) {
+   *  function that gives it; `patience` is how long an answer may take, in ms. */
+  constructor(base = globalThis.location?.origin, { token = null, agent = "current", patience = null, fetch, WebSocket } = {}) {
     this.base = base;
     this.agent = agent;
+    this.patience = patience;
     this.token = typeof token === "function" ? token : () => token;
     this._fetch = fetch ?? ((...args) => globalThis.fetch(...args));
     this._WebSocket = WebSocket ?? globalThis.WebSocket;
@@ -59,8 +63,8 @@ export class Forestay {
     return (await this._request("GET", address)).blob();
   }
 
-  /** Read any address of the daemon's. */
-  async read(address, { signal } = {}) {
+  /** Read any address of the daemon's; not for longer than `patience`, where that is given. */
+  async read(address, { signal = this.patience && AbortSignal.timeout(this.patience) } = {}) {
     const response = await this._request("GET", address, undefined, signal);
     const link = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get("link") ?? "")?.[1] ?? null;
     return {
@@ -79,13 +83,13 @@ export class Forestay {
   }
 
   /** POST, PATCH, PUT or DELETE a path of the agent; the answer's body. */
-  async send(method, path, body = {}) {
-    return this.ask(method, `/agents/${this.agent}${path}`, body);
+  async send(method, path, body = {}, { signal } = {}) {
+    return this.ask(method, `/agents/${this.agent}${path}`, body, { signal });
   }
 
   /** The same for any address. */
-  async ask(method, address, body = {}) {
-    return this._plain(await this._request(method, address, JSON.stringify(body)));
+  async ask(method, address, body = {}, { signal } = {}) {
+    return this._plain(await this._request(method, address, JSON.stringify(body), signal));
   }
 
   async _plain(response) {
@@ -147,8 +151,7 @@ export class Stream {
   /** End it; an iteration that waits ends, too. */
   close() {
     this._closed = true;
-    this._socket?.close();
-    this._wake();
+    this.reconnect();
   }
 
   /** Connect anew at once, as after a sleep that the connection may not have survived. */
@@ -184,7 +187,7 @@ export class Stream {
         }
         why = connection.reason;
       } catch (error) {
-        if (error instanceof Problem && !error.passes) throw error;
+        if (!passes(error)) throw error;
         why = error.message;
       } finally {
         this._socket?.close();

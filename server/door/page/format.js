@@ -1,21 +1,22 @@
 // Numbers and times as people read them.
 
-const settings = { utc: read("forestay.utc") === "yes" };
-
-function read(key) {
+/** What the browser keeps of this page ("local"), or of this tab ("session"); some keep nothing. */
+export function stored(key, where = "local") {
   try {
-    return localStorage.getItem(key);
+    return window[`${where}Storage`].getItem(key);
   } catch {
     return null;
   }
 }
 
-export function remember(key, value) {
+export function remember(key, value, where = "local") {
   try {
-    if (value === null) localStorage.removeItem(key);
-    else localStorage.setItem(key, value);
+    if (value === null) window[`${where}Storage`].removeItem(key);
+    else window[`${where}Storage`].setItem(key, value);
   } catch { /* a browser that keeps nothing */ }
 }
+
+const settings = { utc: stored("forestay.utc") === "yes" };
 
 export const inUtc = () => settings.utc;
 

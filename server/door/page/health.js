@@ -1,13 +1,25 @@
 // The machine: floors, mailboxes, restarts, the log.
 
-import { card, h, redrawn, table } from "./dom.js";
+import { card, h, redrawn, table, text } from "./dom.js";
 import * as f from "./format.js";
 
 export function mount(main, { live }) {
-  const body = h("div.grid", h("p.none", "Looking…"));
-  const draw = redrawn(body, (found) => [actors(found), log(found), outside(found), clients(found)]);
-  main.append(body);
-  const tell = () => live.kept("health") && draw(live.kept("health"));
+  const waiting = h("p.none", "Looking…");
+  const [floors, ...others] = [actors, log, outside, clients].map((build) => {
+    const place = h("div.part");
+    return { place, draw: redrawn(place, build) };
+  });
+  main.append(waiting, h("div.grid", floors.place, others.map(({ place }) => place)));
+  const tell = () => {
+    const found = live.kept("health");
+    if (!found) return;
+    waiting.remove();
+    // How long a floor was silent is another number each time: only that is written anew.
+    floors.draw({ actors: found.actors.map(({ silence_s, ...it }) => it) });
+    for (const { name, silence_s } of found.actors) text(floors.place.querySelector(`[data-silence="${name}"]`), `${f.number(silence_s, 1)} s`);
+    const parts = [{ log: found.log }, { state: found.state, outages: found.outages }, { clients: found.clients }];
+    others.forEach(({ draw }, at) => draw(parts[at]));
+  };
   const unwatch = live.watch(tell);
   tell();
   return unwatch;
@@ -18,7 +30,7 @@ function actors({ actors }) {
     ["Actor", (it) => it.name],
     ["Mailbox", (it) => `${f.count(it.mailbox)} of ${f.count(it.capacity)}`, "num"],
     ["Restarts", (it) => f.count(it.restarts), "num"],
-    ["Silent for", (it) => `${f.number(it.silence_s, 1)} s`, "num"],
+    ["Silent for", (it) => h("span", { "data-silence": it.name }), "num"],
     ["Last error", (it) => (it.last_error ? [h("code", it.last_error.error), ` at ${it.last_error.place}, `, h("a", { href: `#/journal?id=${it.last_error.journal_ref}&at=${it.last_error.ts}` }, f.time(it.last_error.ts))] : "none")],
   ], actors));
   element.classList.add("wide");

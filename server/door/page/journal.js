@@ -49,8 +49,10 @@ function asQuery({ type, tag, q, pair, from, to }) {
   return { type, tag, q, pair, from: asUtc(from), to: asUtc(to) };
 }
 
+/** A time as it is typed, or as somebody wrote it into the address, where it may be none. */
 function asUtc(local) {
-  return local ? new Date(f.inUtc() ? `${local}Z` : local).toISOString() : "";
+  const at = new Date(f.inUtc() ? `${local}Z` : local);
+  return local && !Number.isNaN(at.getTime()) ? at.toISOString() : "";
 }
 
 function fits(event, { type, tag, q, pair, from, to }) {
@@ -107,8 +109,7 @@ export function entryRow(entry, client, { open = false } = {}) {
 function details(entry, client) {
   const { data } = entry;
   const links = h("p.links");
-  const trade = entry.type === "EXECUTED" || entry.type === "CONFIRMED";
-  if (trade) links.append(h("a", { href: `#/trades?ref=${entry.id}` }, "Its trade"));
+  if (entry.type === "EXECUTED") links.append(h("a", { href: `#/trades?ref=${entry.id}` }, "Its trade"));
   if (data.pair) links.append(h("a", { href: `#/journal?pair=${encodeURIComponent(data.pair)}` }, `All of ${data.pair}`));
   links.append(h("a", { href: `#/journal?type=${entry.type}` }, `All of ${entry.type}`));
   const found = [
@@ -142,7 +143,9 @@ function folded(entry, client) {
     button.disabled = true;
     try {
       const { body } = await client.get(`/journal/${entry.id}/repeats`, { from: entry.ts });
-      root.replaceChildren(h("ol.repeats", body.map((it) => h("li", h("time", { datetime: it.ts }, f.time(it.ts)), ` ${it.pair} ${it.side}: ${it.code}`))));
+      root.replaceChildren(
+        h("ol.repeats", body.map((it) => h("li", h("time", { datetime: it.ts }, f.time(it.ts)), ` ${it.pair} ${it.side}: ${it.code}`))),
+        ...(body.length < entry.data.count ? [h("p.note", `These are the first ${f.count(body.length)} of ${f.count(entry.data.count)}.`)] : []));
     } catch (error) {
       root.replaceChildren(trouble(error));
     }

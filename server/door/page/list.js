@@ -2,8 +2,9 @@
 // again when it comes near. That is possible because a page of an append-only log never changes.
 
 import { h, trouble } from "./dom.js";
+import { passes } from "./forestay.js";
 
-const NEAR = "1200px";
+const NEAR = "1200px", AGAIN_MS = 2000;
 
 /** Rows out of pages; `row(item)` makes an element. New items go in with `add`; where the reader is not at the top, or the
  *  newest is not first, they wait behind a button. With `table`, a row of headings, the rows are a table's. */
@@ -39,6 +40,7 @@ export class EndlessList {
     this._attach(page);
   }
 
+  /** What could not be read is told where it would stand. */
   fail(error) {
     this._end.replaceChildren(trouble(error));
   }
@@ -61,6 +63,7 @@ export class EndlessList {
 
   close() {
     this._turn += 1;
+    this._next = null;
     this._seen.disconnect();
   }
 
@@ -88,7 +91,10 @@ export class EndlessList {
       if (target === this._end) {
         this._atEnd = isIntersecting;
         if (isIntersecting) this._read();
-      } else if (isIntersecting && target.gone) this._restore(target);
+        continue;
+      }
+      target.near = isIntersecting;
+      if (isIntersecting && target.gone) this._restore(target);
       else if (!isIntersecting && !target.gone && target.childElementCount && !target.contains(document.activeElement)) this._give(target);
     }
   }
@@ -111,7 +117,8 @@ export class EndlessList {
       element.page = page;
       element.style.height = "";
     } catch {
-      element.gone = true; // it is asked for when it comes near again
+      element.gone = true;
+      setTimeout(() => turn === this._turn && element.near && element.gone && this._restore(element), AGAIN_MS);
     }
   }
 
@@ -123,7 +130,10 @@ export class EndlessList {
       const page = await this._next();
       if (turn === this._turn) this._attach(page);
     } catch (error) {
-      if (turn === this._turn) this.fail(error);
+      if (turn !== this._turn) return;
+      this.fail(error);
+      if (passes(error)) setTimeout(() => turn === this._turn && this._atEnd && this._read(), AGAIN_MS);
+      return;
     } finally {
       this._reading = false;
     }

@@ -1,17 +1,16 @@
 // What is, kept fresh by what happens. Screens read it and are told once a frame, however much came.
 
-import { Problem } from "./forestay.js";
+import { Problem, passes } from "./forestay.js";
 
-const LOOK_MS = 2000, REFRESH_MS = 1000, STUCK_MS = 6000;
+const LOOK_MS = 2000, REFRESH_MS = 1000, STUCK_MS = 6000, ANSWER_MS = 5000;
 
-// What is read again after events of these kinds; "poll" is looked at all the time.
+// What is read again after events of these kinds; "poll" at every look, and so is what a "candle" changes after one.
 const KEPT = {
-  evaluation: { path: "/evaluation", after: ["trade", "status_change", "snapshot", "config"] },
-  objectives: { path: "/risk/objectives", after: ["trade", "status_change", "snapshot", "config"] },
-  positions: { path: "/positions", after: ["trade", "snapshot"] },
-  performance: { path: "/performance", after: ["trade", "status_change", "snapshot"] },
-  health: { path: "/health", after: [], poll: true },
-  funnel: { path: "/funnel", after: [], poll: false },
+  evaluation: { path: "/evaluation", after: ["trade", "status_change", "snapshot", "config", "candle"] },
+  objectives: { path: "/risk/objectives", after: ["trade", "status_change", "snapshot", "config", "candle"] },
+  positions: { path: "/positions", after: ["trade", "snapshot", "candle"] },
+  performance: { path: "/performance", after: ["trade", "status_change", "snapshot", "candle"] },
+  health: { path: "/health", after: ["poll"] },
 };
 
 export class Live {
@@ -22,6 +21,8 @@ export class Live {
     this.state = "connecting";
     this.why = null;
     this.seenAt = null; // when something was last heard of the daemon, ms of this machine
+    this.deaf = false; // it was asked, and did not answer
+    this.problem = null; // why it is of no use to come back
     this.lock = null; // {rule, locked_until} of the demotion that is in force
     this.known = new Promise((settle) => (this._known = settle)); // once there is an agent to show
     this._kept = new Map();
@@ -37,20 +38,30 @@ export class Live {
   }
 
   /** A list and what comes after it, with nothing missing or twice: `load` reads it (an answer with its `seq`), `begin`
-   *  is given that, `add` every later event. Returns what ends it. */
-  follow(load, begin, add) {
-    let from = null, early = [], ended = false;
-    const unwatch = this.watch((events) => {
-      if (from === null) early.push(...events);
-      else if (events.length) add(events.filter((event) => event.seq > from));
-    });
-    load().then((page) => {
+   *  is given that, `add` every later event. What cannot be read is told to `begin`, too, and read again once there is
+   *  somebody to ask. Returns what ends it. */
+  follow(load, begin, add = () => {}) {
+    let from = null, early = [], failedAt = null, ended = false;
+    const read = () => load().then((page) => {
       if (ended) return;
       begin(page);
-      from = page.seq;
+      from = page.seq ?? 0;
       add(early.filter((event) => event.seq > from));
-      early = null;
-    }, (error) => ended || begin(null, error));
+      early = [];
+    }, (error) => {
+      if (ended) return;
+      begin(null, error);
+      failedAt = passes(error) ? Date.now() : Infinity;
+      early = [];
+    });
+    const unwatch = this.watch((events) => {
+      if (from !== null) return events.length && add(events.filter((event) => event.seq > from));
+      if (failedAt === null) return early.push(...events);
+      if (this.state !== "open" || Date.now() - failedAt < REFRESH_MS) return;
+      failedAt = null;
+      read();
+    });
+    read();
     return () => {
       ended = true;
       unwatch();
@@ -62,7 +73,7 @@ export class Live {
     const it = this._kept.get(name);
     if (it) {
       it.wanted = Date.now();
-      if (it.stale && !it.timer) this._refresh(name);
+      if (it.stale && !it.timer && Date.now() - it.readAt > REFRESH_MS) this._refresh(name);
       return it.value;
     }
     this._kept.set(name, { value: null, stale: false, timer: null, wanted: Date.now(), readAt: 0, shown: 0 });
@@ -81,7 +92,8 @@ export class Live {
     try {
       await this._first();
     } catch (error) {
-      if (error instanceof Problem && error.status !== 503) return onproblem(error);
+      if (!passes(error)) return this._give(error, onproblem);
+      this._standing("waiting", error.message);
       return this._stopped || setTimeout(() => this._stopped || this.run({ onproblem, onlog }), 1000);
     }
     this._looking = setInterval(() => this._look(), LOOK_MS);
@@ -94,9 +106,15 @@ export class Live {
     try {
       for await (const { event } of this.stream) this._take(event);
     } catch (error) {
-      this._standing("waiting", error.message);
-      onproblem(error);
+      this._give(error, onproblem);
     }
+  }
+
+  _give(error, onproblem) {
+    this.problem = error;
+    clearInterval(this._looking);
+    this._standing("ended", error.message);
+    onproblem(error);
   }
 
   stop() {
@@ -110,29 +128,38 @@ export class Live {
     this.agent = body;
     this.seq = seq;
     if (body.status === "DEMOTED") {
-      const { body: found } = await this.client.get("/journal", { type: "DEMOTION", limit: 20 });
-      this.lock = found.find((entry) => "locked_until" in entry.data)?.data ?? null;
+      for await (const { id, data } of this.client.list("/journal", { type: "DEMOTION", limit: 20 })) {
+        if (!data.breach) continue; // a person's
+        this.lock = { ...data, journal_ref: id };
+        break;
+      }
     }
     this._known();
     this._tell([]);
   }
 
   async _look() {
+    if (this._lookedAt && Date.now() - this._lookedAt < ANSWER_MS) return; // one at a time
+    this._lookedAt = Date.now();
     try {
-      const { body, seq } = await this._heard(this.client.get(""));
-      this.agent = body;
-      for (const [name, it] of this._kept) if (KEPT[name].poll && Date.now() - it.wanted < 2 * LOOK_MS) this._refresh(name);
+      const { body, seq } = await this._heard(this.client.get("", {}, { signal: AbortSignal.timeout(ANSWER_MS) }));
+      const news = body.market.time === this.agent.market.time ? ["poll"] : ["poll", "candle"];
+      if (seq >= this.seq) this.agent = body; // else an event has told of later things already
+      this._after(news);
       // A connection can be dead without a word, after a sleep for one: REST knows more than the stream brings.
       if (seq > this.stream.since && Date.now() - this._movedAt > STUCK_MS) this.stream.reconnect();
     } catch (error) {
+      this.deaf = !(error instanceof Problem);
       if (error instanceof Problem && error.status === 503) this.agent = { ...this.agent, state: "starting", outage: { what: "daemon", reason: error.message } };
     }
+    this._lookedAt = null;
     this._tell([]);
   }
 
   async _heard(asking) {
     const answer = await asking;
     this.seenAt = Date.now();
+    this.deaf = false;
     return answer;
   }
 
@@ -151,6 +178,7 @@ export class Live {
   _take(event) {
     this._queue.push(event);
     this._movedAt = this.seenAt = Date.now();
+    this.deaf = false;
     if (this._flushing) return;
     this._flushing = true;
     const flush = () => {
@@ -176,9 +204,13 @@ export class Live {
       } else if (event.event === "demotion") this.lock = event;
       else if (event.event === "journal_entry" && event.type === "CONFIG_CHANGE") kinds.add("config");
     }
-    for (const [name, it] of this._kept) if (KEPT[name].after.some((kind) => kinds.has(kind))) this._stale(name, it);
+    this._after([...kinds]);
     if (look) this._look();
     this._tell(events);
+  }
+
+  _after(kinds) {
+    for (const [name, it] of this._kept) if (kinds.some((kind) => KEPT[name].after.includes(kind))) this._stale(name, it);
   }
 
   _stale(name, it) {
@@ -198,7 +230,8 @@ export class Live {
       if (turn < it.shown) return; // a later question was answered first
       Object.assign(it, { value: body, shown: turn });
     } catch {
-      return; // it is asked again after the next event, and the header says if there is no connection
+      it.stale = true; // whoever looks at it next has it read again, and the header says if there is no connection
+      return;
     }
     this._tell([]);
   }

@@ -44,7 +44,7 @@ function physics(live) {
 }
 
 function state(guard) {
-  if (guard.killed) return h("p.trouble", h("b", "Killed"), ` since ${guard.killed_at}: ${guard.killed_reason ?? "no reason was given"}. It signs nothing until a person restores it.`);
+  if (guard.killed) return h("p.trouble", h("b", "Killed"), ` since ${f.time(guard.killed_at)}: ${guard.killed_reason ?? "no reason was given"}. It signs nothing until a person restores it.`);
   if (!guard.reachable) return h("p.trouble", "The guard does not answer. Nothing is signed meanwhile.");
   return h("p", h("span.chip", { "data-tone": "good" }, "armed"), ` It signs, in the way "${guard.way}"; the kill switch has not been used.`);
 }
@@ -79,7 +79,7 @@ function wouldPass({ client, live }) {
     }
   }
   return {
-    element: card("Would this pass?", h("p.note", "Every rule is asked about an order as if it came now. Nothing is done."), form, answer),
+    element: card("Would this pass?", h("p.note", "Every rule is asked about an order of the paper book, as if it came now. Nothing is done."), form, answer),
     tell: () => live.agent && !pair.childElementCount && pair.append(...live.agent.market.pairs.map((name) => h("option", name))),
   };
 }
@@ -93,23 +93,22 @@ const STEPS = [
   ["quotes_accepted", "Quote accepted"], ["risk_passed", "Risk rules passed"], ["filled", "Filled"],
 ];
 
-function funnel({ client }) {
+function funnel({ client, live }) {
   const body = h("div.bars", h("p.none", "Counting…"));
-  let closed = false;
-  const count = async () => {
-    try {
-      const found = (await client.get("/funnel")).body;
-      if (closed) return;
+  let unfollow = () => {};
+  const count = () => {
+    unfollow();
+    unfollow = live.follow(() => client.get("/funnel"), (page, error) => {
+      if (error) return body.replaceChildren(trouble(error));
+      const found = page.body;
       body.replaceChildren(
         ...STEPS.map(([key, label]) => bar(label, found.signals ? found[key] / found.signals : 0, f.count(found[key]), { note: found.signals ? f.percent(found[key] / found.signals, 0) : "" })),
         table("By reason", [["Why not", (it) => h("code", it[0])], ["Entries", (it) => f.count(it[1]), "num"]], Object.entries(found.by_code).sort((a, b) => b[1] - a[1]), { none: "Nothing was refused." }));
-    } catch (error) {
-      body.replaceChildren(trouble(error));
-    }
+    });
   };
   count();
   const again = h("button.quiet", { type: "button", onclick: count }, "Count again");
-  return { element: card("The funnel: signals that became trades", h("p.note", "Entry decisions of the whole log, and where they ended."), body, again), close: () => (closed = true) };
+  return { element: card("The funnel: signals that became trades", h("p.note", "Entry decisions of the whole log, and where they ended."), body, again), close: () => unfollow() };
 }
 
 // --- every block as it happens

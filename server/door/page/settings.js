@@ -1,6 +1,7 @@
 // What a person may do. Each act says what will happen, asks for its words, and shows the daemon's refusal as it is.
 
 import { card, h, redrawn, trouble } from "./dom.js";
+import { Problem } from "./forestay.js";
 import * as f from "./format.js";
 
 const ACTS = [
@@ -32,34 +33,38 @@ const ACTS = [
     id: "kill", title: "Kill switch", button: "Revoke signing…", words: "revoke signing", path: "/kill-switch", danger: true, stop: true, always: true,
     allowed: () => true,
     explain: ["The guard signs nothing more, at once, whatever the daemon asks for. A live agent goes back to paper.", "Nothing is sold: what is held stays held until the guard is restored and the agent is demoted by hand.", "Only `forestay guard restore`, with the keystore's password, undoes it. Where the daemon hangs, `forestay kill` does the same without it."],
+    patience: 10_000, otherwise: "`forestay kill` stops all signing without it.",
     body: () => ({ confirm: "revoke signing", reason: "from the dashboard" }), done: "The guard signs nothing more.",
   },
 ];
 
 export function mount(main, { client, live, query }) {
   const standing = h("p.note");
-  const cards = ACTS.map((act) => actCard(act, client, live));
+  const cards = ACTS.map((act) => actCard(act, client, live)), limits = config(client, live);
   main.append(
     h("section", { "aria-label": "Stop it", id: "stop" }, h("div.grid.acts", cards.filter(({ act }) => act.stop).map(({ element }) => element))),
     h("section", { "aria-label": "Go live" }, h("div.grid.acts", cards.filter(({ act }) => !act.stop).map(({ element }) => element))),
-    config(client, live));
+    limits.element);
   const tell = () => cards.forEach((it) => it.tell());
   const unwatch = live.watch(tell);
   tell();
   if (query.get("to") === "stop") cards.find(({ act }) => act.id === (live.agent?.status === "LIVE" ? "demote" : "kill")).button.focus();
-  return unwatch;
+  return () => {
+    unwatch();
+    limits.close();
+  };
 }
 
-/** A line, with what stands between backticks as code. */
+/** Words, with what stands between backticks as code. */
 function explained(line) {
-  return h("li", line.split("`").map((part, at) => (at % 2 ? h("code", part) : part)));
+  return line.split("`").map((part, at) => (at % 2 ? h("code", part) : part));
 }
 
 function actCard(act, client, live) {
   const button = h(act.danger ? "button.danger" : "button", { type: "button", onclick: () => ask(act, client, live) }, act.button);
   const why = h("p.note");
   const draw = redrawn(why, (fits) => (fits ? [] : [act.why]));
-  const element = card(act.title, h("ul", act.explain.map(explained)), why, button);
+  const element = card(act.title, h("ul", act.explain.map((line) => h("li", explained(line)))), why, button);
   return {
     act, element, button,
     tell() {
@@ -81,7 +86,7 @@ function ask(act, client, live) {
   const dialog = h("dialog", { "aria-labelledby": title },
     h("form", { onsubmit: doIt },
       h("h2", { id: title }, act.title),
-      h("ul", act.explain.map(explained)),
+      h("ul", act.explain.map((line) => h("li", explained(line)))),
       checks,
       reason && h("label", "Why? It goes into the journal.", reason),
       h("label", h("span", "Type ", h("b", act.words), " to confirm"), typed),
@@ -97,12 +102,12 @@ function ask(act, client, live) {
     sure.disabled = true;
     said.replaceChildren(h("p.note", "Asking…"));
     try {
-      await client.send("POST", act.path, act.body(reason?.value.trim(), live));
+      await client.send("POST", act.path, act.body(reason?.value.trim(), live), { signal: AbortSignal.timeout(act.patience ?? 120_000) });
       said.replaceChildren(h("p.good-news", act.done));
       typed.disabled = true;
       live.renew("health", "objectives", "evaluation", "positions");
     } catch (error) {
-      said.replaceChildren(trouble(error));
+      said.replaceChildren(error instanceof Problem ? trouble(error) : h("p.trouble", `The daemon does not answer (${error.message}), so nobody knows here whether it was done. `, act.otherwise && explained(act.otherwise)));
       if (error.body?.checks) checks.replaceChildren(checkList(error.body.checks));
       ready();
     }
@@ -138,17 +143,18 @@ const LIMITS = [
 function config(client, live) {
   const fields = h("div.filters"), said = h("div", { role: "status" });
   let before = {};
-  const form = h("form", { onsubmit: adopt }, fields, said, h("button", { type: "submit" }, "Adopt as a new version"));
+  const sure = h("button", { type: "submit", disabled: true }, "Adopt as a new version");
+  const form = h("form", { onsubmit: adopt }, fields, said, sure);
   const value = (document, key) => key.split(".").reduce((it, name) => it?.[name], document);
 
-  async function read() {
-    try {
-      before = (await client.get("/config")).body;
+  const unfollow = live.follow(() => client.get("/config"), (page, error) => {
+    said.replaceChildren(...(error ? [trouble(error)] : []));
+    sure.disabled = Boolean(error);
+    if (!error) {
+      before = page.body;
       fields.replaceChildren(...LIMITS.map(([key, label]) => h("label", label, h("input", { type: "number", step: "any", name: key, value: value(before, key), required: true }))));
-    } catch (error) {
-      said.replaceChildren(trouble(error));
     }
-  }
+  });
 
   async function adopt(event) {
     event.preventDefault();
@@ -166,6 +172,6 @@ function config(client, live) {
     }
   }
 
-  read();
-  return card("Limits and criteria", h("p.note", "Each change makes a new version of the config and begins a fresh evaluation. While live, no limit can be loosened."), form);
+  const element = card("Limits and criteria", h("p.note", "Each change makes a new version of the config and begins a fresh evaluation. While live, no limit can be loosened."), form);
+  return { element, close: unfollow };
 }

@@ -1,10 +1,12 @@
 // The strategy's document: checked as it is typed, tried on the past, adopted as a new version.
 
 import { bar, card, h, table, text, trouble } from "./dom.js";
+import { passes } from "./forestay.js";
 import * as f from "./format.js";
 import { saveAs } from "./trades.js";
 
 const CHECK_MS = 300, LOOK_MS = 400;
+const left = { document: null, ticket: null }; // what was typed and tried, for when a person comes back to this screen
 
 export function mount(main, { client, live }) {
   const area = h("textarea.code", { id: "spec", rows: 26, spellcheck: "false", "aria-describedby": "verdict", oninput: changed });
@@ -17,32 +19,35 @@ export function mount(main, { client, live }) {
   const editor = card("Document", h("div.filters", h("label", "Begin with", ready)), h("label.unseen", { for: "spec" }, "The strategy as YAML"), area, verdict, h("div.actions", adopt), adopted);
   const runs = backtests(client, live, () => spec);
   main.append(h("div.grid", editor, runs.element), runs.result);
-  read();
+  const unfollow = live.follow(async () => {
+    const [config, strategies] = await Promise.all([client.get("/config"), client.read("/strategies")]);
+    return { seq: config.seq, bodies: [config.body, strategies.body] };
+  }, begin);
 
-  async function read() {
-    try {
-      const [{ body: config }, { body: strategies }] = await Promise.all([client.get("/config"), client.read("/strategies")]);
-      own = yaml(config.strategy.spec);
-      ready.append(...strategies.map(({ name, text }) => {
-        const option = h("option", { value: name }, name);
-        option.document = text;
-        return option;
-      }));
-      area.value = own;
-      check();
-    } catch (error) {
-      verdict.replaceChildren(trouble(error));
-    }
+  function begin(found, error) {
+    if (error) return verdict.replaceChildren(trouble(error));
+    const [config, strategies] = found.bodies;
+    own = yaml(config.strategy.spec);
+    ready.append(...strategies.map(({ name, text }) => {
+      const option = h("option", { value: name }, name);
+      option.document = text;
+      return option;
+    }));
+    area.value = left.document ?? own;
+    check();
   }
 
   function take() {
     area.value = ready.selectedOptions[0].document ?? own;
-    check();
+    changed();
   }
 
+  /** What was checked before is no longer what stands there. */
   function changed() {
+    left.document = area.value;
     clearTimeout(timer);
     adopt.disabled = true;
+    runs.may(false);
     timer = setTimeout(check, CHECK_MS);
   }
 
@@ -73,6 +78,7 @@ export function mount(main, { client, live }) {
           const { body: config } = await client.get("/config");
           await client.send("PATCH", "/config", { strategy: { spec: turning(config.strategy.spec, spec) } });
           own = area.value;
+          left.document = null;
           adopted.replaceChildren(h("p.good-news", "It is in force; a fresh evaluation has begun."));
           dialog.close();
         } catch (error) {
@@ -91,6 +97,7 @@ export function mount(main, { client, live }) {
   return () => {
     closed = true;
     clearTimeout(timer);
+    unfollow();
     runs.close();
   };
 }
@@ -112,7 +119,11 @@ export function yaml(value, indent = "") {
 }
 
 const empty = (it) => it === null || (typeof it === "object" && Object.values(it).every(empty));
-const scalar = (it) => (typeof it === "string" && !/^[A-Za-z][\w-]*$/.test(it) ? JSON.stringify(it) : String(it));
+/** YAML takes some plain words for something else, and a number with an exponent for a text unless it has a point. */
+function scalar(it) {
+  if (typeof it === "number") return String(it).replace(/^(-?\d+)e/, "$1.0e");
+  return /^[A-Za-z][\w-]*$/.test(it) && !/^(true|false|yes|no|on|off|null|y|n)$/i.test(it) ? it : JSON.stringify(it);
+}
 
 // --- backtests
 
@@ -146,16 +157,17 @@ function backtests(client, live, spec) {
       const share = Number(held.value) / 100;
       const document = { spec: spec(), from: from.value ? `${from.value}T00:00:00Z` : undefined, to: to.value ? `${to.value}T00:00:00Z` : undefined, out_of_sample: share || undefined };
       const ticket = await client.ask("POST", "/backtests", document);
-      cancel.hidden = false;
-      cancel.onclick = () => client.ask("DELETE", `/backtests/${ticket.id}`).catch((error) => state.replaceChildren(trouble(error)));
+      left.ticket = ticket.id;
       look(ticket.id);
     } catch (error) {
       state.replaceChildren(trouble(error));
-      run.disabled = false;
+      may();
     }
   }
 
   async function look(id) {
+    cancel.hidden = false;
+    cancel.onclick = () => client.ask("DELETE", `/backtests/${id}`).catch((error) => state.replaceChildren(trouble(error)));
     try {
       const { body: ticket } = await client.read(`/backtests/${id}`);
       if (closed) return;
@@ -165,15 +177,24 @@ function backtests(client, live, spec) {
       else if (text(state, words) && ticket.state === "done") result.replaceChildren(report(client, ticket));
       if (["queued", "running"].includes(ticket.state)) return void (timer = setTimeout(look, LOOK_MS, id));
     } catch (error) {
+      if (passes(error) && !closed) return void (timer = setTimeout(look, 5 * LOOK_MS, id));
       state.replaceChildren(trouble(error));
+      left.ticket = null;
     }
-    run.disabled = false;
     cancel.hidden = true;
+    may();
   }
 
+  let valid = false;
+  function may(found = valid) {
+    valid = found;
+    run.disabled = !valid || chain() || !cancel.hidden;
+  }
+  if (chain()) state.replaceChildren(h("p.note", "This market is a chain: it has no past to try a strategy on. `forestay backtest` tries it on files."));
+  if (left.ticket) look(left.ticket);
+
   return {
-    element, result,
-    may: (valid) => (run.disabled = !valid || chain() || !cancel.hidden),
+    element, result, may,
     close() {
       closed = true;
       clearTimeout(timer);

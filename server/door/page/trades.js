@@ -21,15 +21,24 @@ const COLUMNS = [
 
 export function mount(main, { client, live, query, go }) {
   const wanted = Object.fromEntries(["phase", "pair", "side", "sort", "order", "ref"].map((key) => [key, query.get(key) ?? ""]));
-  const newestFirst = (wanted.sort || "ts") === "ts" && (wanted.order || "desc") === "desc";
   const asked = () => ({ phase: wanted.phase, pair: wanted.pair, side: wanted.side, journal_ref: wanted.ref, sort: wanted.sort || "ts", order: wanted.order || "desc" });
-  const list = new EndlessList(client, {
-    label: "Trades", empty: "No trade fits.", newestFirst,
-    table: h("div.row.heads", { role: "row" }, COLUMNS.map(([name, title, , kind]) => heading(name, title, kind, wanted, go))),
-    row: (trade) => h("div.row", { role: "row", "data-seq": trade.seq, "data-ref": trade.journal_ref }, COLUMNS.map(([, title, cell, kind]) => h("div", { role: "cell", class: kind, "data-title": title }, cell(trade)))),
-  });
-  list.element.classList.add("trades");
-  let unfollow = () => {};
+  const failed = h("div"), place = h("div");
+  let list, unfollow = () => {};
+
+  /** The list anew, as it is wanted now; the address says the same. */
+  const change = (values) => {
+    Object.assign(wanted, values);
+    go("trades", wanted, { quietly: true });
+    const sorted = place.contains(document.activeElement) && wanted.sort;
+    build();
+    if (sorted) place.querySelector(`[data-sort=${sorted}]`)?.focus();
+  };
+  const build = () => {
+    list?.close();
+    list = tradeList(client, wanted, change);
+    place.replaceChildren(list.element);
+    start();
+  };
   const start = () => {
     unfollow();
     unfollow = live.follow(
@@ -38,36 +47,46 @@ export function mount(main, { client, live, query, go }) {
       (events) => list.add(events.filter((it) => it.event === "trade" && fits(it, wanted))),
     );
   };
-  const failed = h("div");
-  main.append(filters(wanted, live, go, () => save(client, asked(), live.agent?.id, failed)), failed, list.element);
-  start();
+  main.append(filters(wanted, live, change, () => save(client, asked(), live.agent?.id, failed)), failed, place);
+  build();
   return () => {
     unfollow();
     list.close();
   };
 }
 
+function tradeList(client, wanted, change) {
+  const newestFirst = (wanted.sort || "ts") === "ts" && (wanted.order || "desc") === "desc";
+  const list = new EndlessList(client, {
+    label: "Trades", empty: "No trade fits.", newestFirst,
+    table: h("div.row.heads", { role: "row" }, COLUMNS.map(([name, title, , kind]) => heading(name, title, kind, wanted, change))),
+    row: (trade) => h("div.row", { role: "row", "data-seq": trade.seq, "data-ref": trade.journal_ref }, COLUMNS.map(([, title, cell, kind]) => h("div", { role: "cell", class: kind, "data-title": title }, cell(trade)))),
+  });
+  list.element.classList.add("trades");
+  return list;
+}
+
 function fits(trade, { phase, pair, side, ref }) {
   return (!phase || phase === "all" || trade.phase === phase) && (!pair || trade.pair === pair) && (!side || trade.side === side) && (!ref || trade.journal_ref === ref);
 }
 
-function heading(name, title, kind, wanted, go) {
+function heading(name, title, kind, wanted, change) {
   if (!name) return h("div", { role: "columnheader", class: kind }, title);
   const sorted = (wanted.sort || "ts") === name, down = (wanted.order || "desc") === "desc";
   const order = sorted && down ? "asc" : "desc";
   return h("div", { role: "columnheader", class: kind, "aria-sort": sorted ? (down ? "descending" : "ascending") : "none" },
-    h("button.sort", { type: "button", onclick: () => go("trades", { ...wanted, sort: name, order }) }, title, sorted ? h("span", { "aria-hidden": "true" }, down ? " ↓" : " ↑") : null));
+    h("button.sort", { type: "button", "data-sort": name, onclick: () => change({ sort: name, order }) }, title, sorted ? h("span", { "aria-hidden": "true" }, down ? " ↓" : " ↑") : null));
 }
 
-function filters(wanted, live, go, csv) {
+function filters(wanted, live, change, csv) {
   const choice = (name, label, values) => h("label", label,
-    h("select", { onchange: ({ target }) => go("trades", { ...wanted, [name]: target.value }) }, h("option", { value: "" }, "all"),
+    h("select", { onchange: ({ target }) => change({ [name]: target.value }) }, h("option", { value: "" }, "all"),
       values.map((value) => h("option", { value, selected: wanted[name] === value }, value))));
   return h("form.filters", { onsubmit: (event) => event.preventDefault(), "aria-label": "Filters" },
     choice("phase", "Book", ["paper", "live"]),
     choice("pair", "Pair", live.agent.market.pairs),
     choice("side", "Side", ["buy", "sell"]),
-    wanted.ref && h("button.quiet", { type: "button", onclick: () => go("trades") }, "All trades"),
+    wanted.ref && h("button.quiet", { type: "button", onclick: ({ target }) => (target.remove(), change({ ref: "" })) }, "All trades"),
     h("button.quiet", { type: "button", onclick: csv }, "Save as CSV"));
 }
 

@@ -6,21 +6,23 @@ import * as f from "./format.js";
 const RECORD = [
   ["Return", (it) => f.signed(it.return, f.percent)], ["Closed trades", (it) => f.count(it.trades)], ["Win rate", (it) => f.percent(it.win_rate, 1)],
   ["Average win", (it) => f.usdt(it.average_win)], ["Average loss", (it) => f.usdt(it.average_loss)], ["Expectancy", (it) => f.usdt(it.expectancy)],
-  ["Fees", (it) => f.usdt(it.fees)], ["Slippage", (it) => f.usdt(it.slippage)], ["Exposure", (it) => f.number(it.exposure)],
+  ["Fees", (it) => f.usdt(it.fees)], ["Slippage", (it) => f.usdt(it.slippage)], ["Exposure", (it) => f.percent(it.exposure, 0)],
 ];
 
 export function mount(main, { client, live }) {
   const body = h("div", h("p.none", "Reading…"));
   main.append(body);
-  const read = async () => {
-    try {
-      body.replaceChildren(...drawn((await client.get("/config/versions")).body));
-    } catch (error) {
-      body.replaceChildren(trouble(error));
-    }
+  let unfollow;
+  const read = () => {
+    unfollow?.();
+    unfollow = live.follow(
+      () => client.get("/config/versions"),
+      (page, error) => body.replaceChildren(...(error ? [trouble(error)] : drawn(page.body))),
+      (events) => events.some((it) => it.type === "CONFIG_CHANGE") && read(),
+    );
   };
   read();
-  return live.watch((events) => events.some((it) => it.type === "CONFIG_CHANGE") && read());
+  return () => unfollow();
 }
 
 function drawn(versions) {
