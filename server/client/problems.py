@@ -47,7 +47,8 @@ def unanswered(error: Exception, address: Address) -> Unreachable | Unexpected:
             return unlike(address, f"it does not speak TLS as we do: {cause.reason or cause}")
         if isinstance(cause, h11.LocalProtocolError) or _is_no_http(cause):
             return unlike(address, "it does not speak HTTP")
-    said = address.clean(str(error)) or type(error).__name__
+    system = (cause.strerror for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror)
+    said = address.clean(next(system, str(error)) or type(error).__name__)
     return Unreachable(f"{address.base}: no daemon answers there: {said}")
 
 
@@ -60,3 +61,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):  # of each address of a name
+            error = error.exceptions[0]

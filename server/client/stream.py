@@ -93,9 +93,7 @@ class Stream(AsyncIterator[Event | UnknownEvent]):
                 no = self._rejected(_first(rejected))
             except* ClientError as error:
                 no = _first(error)
-            except* (
-                h11.LocalProtocolError
-            ):  # it is told what is no HTTP, and refuses as a server would
+            except* h11.LocalProtocolError:  # it is told what is no HTTP, and refuses as a server would
                 no = unlike(self._address, "it does not speak HTTP")
             except* (HandshakeError, LocalProtocolError, OSError, trio.BrokenResourceError, Silent):
                 pass  # the library answers pings even while it closes, and then it raises LocalProtocolError
