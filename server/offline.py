@@ -30,16 +30,20 @@ def print_journal(folder: Path, entry_type: str | None, tag: str | None, as_json
     where, values = ["kind = 'journal_entry'"], []
     if entry_type is not None:
         where.append("type = ?")
-        values.append(entry_type)
+        values.append(entry_type.upper())
     if tag is not None:
         where.append(HAS_TAG)
         values.append(tag)
     newest = "SELECT row, body FROM log WHERE " + " AND ".join(where) + " ORDER BY row DESC LIMIT ?"  # noqa: S608
+    found = False
     try:
         for (body,) in reader.select(f"SELECT body FROM ({newest}) ORDER BY row", (*values, limit or -1)):  # noqa: S608
+            found = True
             click.echo(body if as_json else line(body))
     except (apsw.Error, ValueError) as error:
         raise UserError(f"{folder / FILE_NAME}: cannot be read: {error}; try `forestay journal verify`") from None
+    if not found and not as_json:
+        click.echo("There are no such entries.")
 
 
 def verify_log(folder: Path, *, as_json: bool) -> int:

@@ -33,8 +33,9 @@ async def _follow(client: Client, since: int | None, as_json: bool) -> None:
 
     def notice(connected: bool) -> None:
         nonlocal lost
-        if not connected and not lost:
-            click.echo(f"forestay: no connection to {client.base}, trying again", err=True)
+        if connected is lost:
+            words = "connected again" if connected else f"no connection to {client.base}, trying again"
+            click.echo(f"forestay: {words}", err=True)
         lost = not connected
 
     log_id: str | None = None

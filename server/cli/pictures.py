@@ -13,9 +13,11 @@ from server.cli.tables import Cell, Table
 
 def ruled(table: Table, *, title: str | None = None) -> RichTable:
     """A table with a line under its heads."""
-    made = RichTable(box=SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, show_edge=False)
+    made = RichTable(
+        box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left", pad_edge=False, show_edge=False
+    )
     for column in table.columns:
-        made.add_column(column.name.replace("_", " "), justify=column.side, header_style="dim")
+        made.add_column(column.head, justify=column.side, header_style="dim", no_wrap=not column.wraps)
     for row in table.rows:
         made.add_row(*map(text, row))
     return made

@@ -12,7 +12,7 @@ from rich.text import Text
 from protocol.events import Event, JournalEntry, Snapshot
 from protocol.money import pct
 from server.cli.pictures import text
-from server.cli.tables import Cell, Table
+from server.cli.tables import Cell, Table, fitted
 from server.cli.told import STYLES, Status, badge, limits_table, minute, positions_table, record
 from server.client import UnknownEvent
 
@@ -95,7 +95,9 @@ def _lines(scene: Scene, age_seconds: float | None, width: int) -> Iterator[Text
         yield Text(f"{low} {sparkline(values, width - len(low) - len(high) - 2)} {high}", style="cyan")
         newest = scene.curve[-1]
         day = pct(newest.daily_dd_used)
-        yield Text(f"{pct(newest.dd_from_peak)} below the peak, {day} of today's drawdown is used", style="dim")
+        fallen = Text(f"{pct(newest.dd_from_peak)} below the peak, {day} of today's drawdown is used", style="dim")
+        ends = Text("q ends it", style="dim")
+        yield _beside(fallen, ends, width) if width >= fallen.cell_len + ends.cell_len + 2 else fallen
     yield Text(record(status.evaluation))
     if agent.outage is not None:
         yield Text(f"{agent.outage.what}: {agent.outage.reason}", style="red")
@@ -103,10 +105,10 @@ def _lines(scene: Scene, age_seconds: float | None, width: int) -> Iterator[Text
         if said is not None:
             yield Text(f"{word}: {said}", style="red")
     yield Text()
-    yield from _grid(limits_table(status.limits, bars=True))
+    yield from _grid(limits_table(status.limits, bars=True), width)
     yield Text()
     if status.positions:
-        yield from _grid(positions_table(status.positions[:MOST_POSITIONS], agent.market.time))
+        yield from _grid(positions_table(status.positions[:MOST_POSITIONS], agent.market.time), width)
         if more := len(status.positions) - MOST_POSITIONS:
             yield from [Text(f"and {more} more", style="dim")] * (more > 0)
     else:
@@ -147,8 +149,9 @@ def _beside(left: Text, right: Text, width: int) -> Text:
     return left.append(" " * (width - left.cell_len - right.cell_len)).append_text(right)
 
 
-def _grid(table: Table) -> Iterator[Text]:
-    heads: tuple[Cell, ...] = tuple((column.name.replace("_", " "), "dim") for column in table.columns)
+def _grid(wanted: Table, width: int) -> Iterator[Text]:
+    table, _ = fitted(wanted, width)
+    heads: tuple[Cell, ...] = tuple((column.head, "dim") for column in table.columns)
     rows = [[text(cell) for cell in row] for row in (heads, *table.rows)]
     widths = [max(row[n].cell_len for row in rows) for n in range(len(table.columns))]
     for row in rows:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
+LEAST_TEXT: Final = 16  # letters of a column that wraps
 Cell = str | tuple[str, str]  # a text, or a text and its style in rich's words
 
 
@@ -16,17 +17,48 @@ Cell = str | tuple[str, str]  # a text, or a text and its style in rich's words
 class Column:
     name: str
     side: Literal["left", "right"] = "left"
+    wraps: bool = False
+
+    @property
+    def head(self) -> str:
+        return self.name.replace("_", " ")
 
 
 @frozen
 class Table:
+    """`spare` names the columns that a narrow terminal does without, the first one first."""
+
     columns: tuple[Column, ...]
     rows: Sequence[tuple[Cell, ...]]
+    spare: tuple[str, ...] = ()
 
 
 def columns(words: str) -> tuple[Column, ...]:
-    """Names; those with a `>` before them stand to the right."""
-    return tuple(Column(word.removeprefix(">"), "right" if word.startswith(">") else "left") for word in words.split())
+    """Names; those with a `>` before them stand to the right, those with a `~` may wrap."""
+    return tuple(
+        Column(word.lstrip(">~"), "right" if word.startswith(">") else "left", word.startswith("~"))
+        for word in words.split()
+    )
+
+
+def fitted(table: Table, width: int) -> tuple[Table, list[str]]:
+    """The table with as few of its spare columns left out as fits into `width`, two spaces apart; and which."""
+    kept = [(column, _width(column, [row[n] for row in table.rows])) for n, column in enumerate(table.columns)]
+    left_out = list[str]()
+    for name in table.spare:
+        if sum(wide for _, wide in kept) + 2 * (len(kept) - 1) <= width:
+            break
+        left_out.append(name)
+        kept = [it for it in kept if it[0].name != name]
+    chosen = [n for n, column in enumerate(table.columns) if column.name not in left_out]
+    rows = [tuple(row[n] for n in chosen) for row in table.rows]
+    return evolve(table, columns=tuple(table.columns[n] for n in chosen), rows=rows), left_out
+
+
+def _width(column: Column, cells: Sequence[Cell]) -> int:
+    if column.wraps:
+        return max(len(column.head), LEAST_TEXT)
+    return max([len(column.head), *(len(_text(cell)) for cell in cells)])
 
 
 def plain(table: Table) -> str:
@@ -61,7 +93,11 @@ def show(table: Table, empty: str) -> None:
 
         from server.cli.pictures import ruled
 
-        Console(highlight=False).print(ruled(table))
+        console = Console(highlight=False)
+        shown, left_out = fitted(table, console.width)
+        console.print(ruled(shown))
+        if left_out:
+            console.print(f"(too narrow for {', '.join(left_out)})", style="dim")
     else:
         click.echo(plain(table))
 

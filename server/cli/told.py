@@ -92,7 +92,7 @@ def limits_table(limits: Sequence[Limit | Criterion], *, bars: bool) -> Table:
         left = "" if it.headroom_pct is None else f"{it.headroom_pct:.1f} %"
         shown = bar(use(it)) if bars else f"{use(it) * 100:.0f} %"
         rows.append((it.rule, (shown, style), amount(it.rule, it.current), amount(it.rule, it.limit), left))
-    return Table(columns("rule use >now >limit >headroom"), rows)
+    return Table(columns("rule use >now >limit >headroom"), rows, spare=("headroom", "use"))
 
 
 def use(limit: Limit | Criterion) -> Decimal:
@@ -133,6 +133,7 @@ def trades_table(trades: Sequence[Trade]) -> Table:
             )
             for it in trades
         ],
+        spare=("phase", "fees", "return", "price"),
     )  # fmt: skip
 
 
@@ -146,11 +147,12 @@ def positions_table(positions: Sequence[Position], now: datetime | None) -> Tabl
             )
             for it in positions
         ],
+        spare=("phase", "held", "bought_at", "price"),
     )  # fmt: skip
 
 
 def checks_table(checks: Sequence[Check]) -> Table:
-    return Table(columns("ok check detail"), [(_ok(it.ok), it.name, it.detail) for it in checks])
+    return Table(columns("ok check ~detail"), [(_ok(it.ok), it.name, it.detail) for it in checks])
 
 
 def versions_table(versions: Sequence[ConfigVersion]) -> Table:
@@ -158,7 +160,7 @@ def versions_table(versions: Sequence[ConfigVersion]) -> Table:
     plain = [to_plain(it.config) for it in versions]
     changed = ["the first", *(", ".join(differing(old, new)) for old, new in pairwise(plain))]
     return Table(
-        columns(">version since >trades >return changed"),
+        columns(">version since >trades >return ~changed"),
         [
             (str(it.version), minute(it.ts), *_figures(it.record), words)
             for it, words in zip(versions, changed, strict=True)
@@ -216,8 +218,8 @@ def _span(one: datetime | None, other: datetime | None) -> str:
 
     >>> from datetime import UTC
     >>> begin = datetime(2026, 1, 1, tzinfo=UTC)
-    >>> [_span(begin + timedelta(minutes=minutes), begin) for minutes in (5, 90, 3000)]
-    ['5 min', '1 h 30 min', '2 d 2 h']
+    >>> [_span(begin + timedelta(minutes=minutes), begin) for minutes in (0, 5, 60, 90, 3000)]
+    ['0 min', '5 min', '1 h', '1 h 30 min', '2 d 2 h']
     """
     if one is None or other is None:
         return ""
@@ -225,7 +227,9 @@ def _span(one: datetime | None, other: datetime | None) -> str:
     days, hours = divmod(minutes // 60, 24)
     if days:
         return f"{days} d {hours} h"
-    return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+    if hours:
+        return f"{hours} h {minutes % 60} min" if minutes % 60 else f"{hours} h"
+    return f"{minutes} min"
 
 
 def _lock(lock: JournalEntry | None) -> tuple[str, datetime | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -47,8 +48,15 @@ def unanswered(error: Exception, address: Address) -> Unreachable | Unexpected:
             return unlike(address, f"it does not speak TLS as we do: {cause.reason or cause}")
         if isinstance(cause, h11.LocalProtocolError) or _is_no_http(cause):
             return unlike(address, "it does not speak HTTP")
-    said = address.clean(str(error)) or type(error).__name__
+    system = (_of_the_system(cause) for cause in _causes(error) if isinstance(cause, OSError))
+    said = address.clean(next(filter(None, system), str(error))) or type(error).__name__
     return Unreachable(f"{address.base}: no daemon answers there: {said}")
+
+
+def _of_the_system(cause: OSError) -> str:
+    """Such as "Connection refused", without the words that a library has put around it; "" where it is none of these.
+    What a name has failed by has a number of its own, below zero."""
+    return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror or ""
 
 
 def _is_no_http(cause: BaseException) -> bool:
@@ -60,3 +68,5 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+        if isinstance(error, BaseExceptionGroup):  # of each address of a name
+            error = error.exceptions[0]

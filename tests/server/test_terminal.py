@@ -30,6 +30,7 @@ from protocol.events import JournalEntry, Snapshot
 from server.cli import COMMANDS, main
 from server.cli.agent import lay
 from server.cli.scene import LEVELS, Scene, hear, screen, sparkline
+from server.cli.tables import Table, columns, fitted
 from server.cli.told import Status, badge, bar, status_lines
 from server.client import UnknownEvent
 from tests.conftest import ROOT
@@ -262,11 +263,11 @@ def test_a_change_is_read_as_json_or_else_as_text() -> None:
 
 
 class Terminal:
-    """A command on a terminal of 80 x 24. `shown` is all that it wrote."""
+    """A command on a terminal of 24 lines. `shown` is all that it wrote."""
 
-    def __init__(self, cwd: Path, *args: str, **env: str) -> None:
+    def __init__(self, cwd: Path, *args: str, width: int = 80, **env: str) -> None:
         self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
         self.before = termios.tcgetattr(theirs)
         self._theirs = theirs
         self.process = subprocess.Popen(
@@ -285,7 +286,7 @@ class Terminal:
         while True:
             for drawn in reversed(self.shown.split("\x1b[H")[1:-1]):
                 if all(word in drawn for word in words):
-                    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn)
+                    return ANSI.sub("", drawn)
             self._read()
 
     def end(self) -> int:
@@ -318,8 +319,8 @@ class Terminal:
 def on_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
     started: list[Terminal] = []
 
-    def start(*args: str, **env: str) -> Terminal:
-        started.append(Terminal(tmp_path, *args, **env))
+    def start(*args: str, width: int = 80, **env: str) -> Terminal:
+        started.append(Terminal(tmp_path, *args, width=width, **env))
         return started[-1]
 
     yield start
@@ -328,6 +329,7 @@ def on_terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
 
 
 COLOUR = re.compile(r"\x1b\[(?:\d+;)*3\d")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def test_a_terminal_gets_colours_unless_it_wants_none(busy: Ended, on_terminal: Callable[..., Terminal]) -> None:
@@ -337,6 +339,24 @@ def test_a_terminal_gets_colours_unless_it_wants_none(busy: Ended, on_terminal: 
         assert (coloured.end(), plain.end()) == (0, 0)
         assert COLOUR.search(coloured.shown)
         assert not COLOUR.search(plain.shown)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_number_is_left_out_of_a_narrow_table_but_never_cut(
+    busy: Ended, on_terminal: Callable[..., Terminal], width: int
+) -> None:
+    def shown(command: str) -> str:
+        terminal = on_terminal(command, "--url", busy.base, width=width)
+        assert terminal.end() == 0
+        return ANSI.sub("", terminal.shown)
+
+    for command in ("trades", "positions", "status"):
+        assert "…" not in shown(command)
+        assert max(map(len, shown(command).splitlines())) <= width
+    told = shown("trades")
+    assert "(too narrow for phase" in told
+    gains = [f"{trade['pnl']:+,.2f}" for trade in busy.of("trade") if trade["pnl"] is not None]
+    assert re.findall(r"[+-][\d,]+\.\d\d\b(?! %)", told) == gains
 
 
 def test_the_journal_on_a_terminal_has_no_colours_where_none_are_wanted(
@@ -446,7 +466,7 @@ def test_the_badge_is_in_the_owners_words() -> None:
     assert badge(agent(status="LIVE"), None) == "Live on BSC"
     stopped = agent(status="DEMOTED")
     assert badge(stopped, demoted(AT + timedelta(hours=6))) == (
-        "Paper-trading — live paused, daily_drawdown breached, 6 h 0 min left"
+        "Paper-trading — live paused, daily_drawdown breached, 6 h left"
     )
     assert badge(stopped, demoted(None)) == (
         "Paper-trading — live paused, daily_drawdown breached, until you re-approve it"
@@ -515,6 +535,28 @@ def test_a_sparkline_fits_and_reaches_from_the_lowest_to_the_highest(values: lis
     if width >= len(values) and len(set(values)) > 1:
         assert LEVELS[0] == line[values.index(min(values))]
         assert LEVELS[-1] == line[values.index(max(values))]
+
+
+TEXT = st.text("abc 1", max_size=12)
+
+
+@given(st.lists(st.tuples(TEXT, TEXT, TEXT, TEXT), min_size=1), st.integers(1, 80))
+def test_a_narrow_terminal_does_without_as_few_columns_as_it_can(rows: list[tuple[str, ...]], width: int) -> None:
+    table = Table(columns("one >two three >four"), rows, spare=("two", "four"))
+    shown, left_out = fitted(table, width)
+    assert left_out == ["two", "four"][: len(left_out)]
+    assert [it.name for it in shown.columns] == [it.name for it in table.columns if it.name not in left_out]
+    kept = [n for n, column in enumerate(table.columns) if column.name not in left_out]
+    assert list(shown.rows) == [tuple(row[n] for n in kept) for row in rows]
+
+    def wide(it: Table) -> int:
+        return (
+            sum(max(len(it.columns[n].name), *(len(row[n]) for row in it.rows)) + 2 for n in range(len(it.columns))) - 2
+        )
+
+    assert wide(shown) <= width or len(left_out) == 2
+    if left_out:
+        assert wide(fitted(evolve(table, spare=tuple(left_out[:-1])), 1)[0]) > width
 
 
 @given(st.decimals(0, 1, places=6), st.integers(1, 40))
