@@ -1,5 +1,5 @@
-"""A slice of the simulation: seeds that are always the same, seeds that nobody has seen, and each planted bug on the
-seed that caught it. The whole is `make long`."""
+"""A slice of the simulation: seeds that are always the same, seeds that nobody has seen, and planted bugs on the seeds
+that caught them, another half of them each time. The whole is `make long`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from random import sample
 from secrets import randbelow
 from typing import Any, Final
 
@@ -65,8 +66,9 @@ def test_a_seed_is_one_run_byte_for_byte() -> None:
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Verdict]:
+    known = [bug for bug in BUGS if bug.name in KNOWN]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return {verdict.bug.name: verdict for verdict in pool.map(_again, [bug for bug in BUGS if bug.name in KNOWN])}
+        return {verdict.bug.name: verdict for verdict in pool.map(_again, sample(known, len(known) // 2))}
 
 
 def _again(bug: Bug) -> Verdict:
@@ -77,7 +79,8 @@ def _again(bug: Bug) -> Verdict:
     return examine(bug, [known["seed"], *FALLBACK], once=not repeated)
 
 
-def test_every_bug_that_was_caught_is_caught_again(verdicts: dict[str, Verdict]) -> None:
+def test_bugs_that_were_caught_are_caught_again(verdicts: dict[str, Verdict]) -> None:
+    """One that is not is seen again by `python -m tests.simulation.exam --bug NAME`."""
     assert [name for name, verdict in verdicts.items() if not verdict.caught] == []
 
 
