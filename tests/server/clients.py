@@ -203,7 +203,9 @@ async def close_code(url: str, **options: Any) -> int | None:
 
 
 def clean_environment(**more: str) -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("FORESTAY_")} | more
+    """As a person's: the tests' own settings are not in it, nor the size of a terminal that they do not have."""
+    ours = ("FORESTAY_", "COLUMNS", "LINES")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)} | more
 
 
 def forestay(*args: str, cwd: Path, typed: str = "", **env: str) -> subprocess.CompletedProcess[str]:
