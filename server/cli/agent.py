@@ -13,6 +13,7 @@ from protocol.errors import UserError
 from server.cli.options import asked, client_of, json_option, of_a_daemon, until_interrupted
 
 if TYPE_CHECKING:
+    from protocol.events import JournalEntry
     from server.cli.told import Status
     from server.client import Client
 
@@ -41,10 +42,16 @@ async def status_of(client: Client) -> Status:
     from server.cli.told import Status
 
     agent = await client.agent()
-    lock = None
-    if agent.status == "DEMOTED":
-        lock = await anext(client.journal(type="DEMOTION", limit=1), None)
+    lock = await _lock_of(client) if agent.status == "DEMOTED" else None
     return Status(client.base, agent, await client.evaluation(), await client.limits(), await client.positions(), lock)
+
+
+async def _lock_of(client: Client) -> JournalEntry | None:
+    """The entry of the last breach: what a person did since, as a write-off, locks nothing."""
+    async for entry in client.journal(type="DEMOTION", limit=20):
+        if "breach" in entry.data:
+            return entry
+    return None
 
 
 @click.command()

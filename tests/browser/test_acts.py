@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.browser.conftest import Window, serious
 from tests.live.conftest import chain, deployed, market, stage
 from tests.live.stage import Stage
-from tests.server.clients import Ended
+from tests.server.clients import Ended, forestay
 
 __all__ = ["chain", "deployed", "market", "stage"]
 
@@ -127,6 +127,8 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     steps(stage, 850)
     expect(badge).to_have_text("Paper-trading — live paused, max_drawdown breached")
     expect(page.locator("#left")).to_have_text("until you re-approve it")
+    line = forestay("status", "--url", base, cwd=stage.folder).stdout
+    assert "live paused, max_drawdown breached, until you re-approve it" in line
     settle(stage)
     asked = dialog(page, "Go live…")
     do(asked, "Go live", "go live")
