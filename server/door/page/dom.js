@@ -26,6 +26,11 @@ export function text(element, words) {
   return element;
 }
 
+/** Words, with what stands between backticks as code. */
+export function coded(words) {
+  return words.split("`").map((part, at) => (at % 2 ? h("code", part) : part));
+}
+
 /** A function that gives `element` what `build` makes of a value, if the value is another one than before. */
 export function redrawn(element, build) {
   let before;

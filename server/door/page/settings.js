@@ -1,13 +1,13 @@
 // What a person may do. Each act says what will happen, asks for its words, and shows the daemon's refusal as it is.
 
-import { card, h, redrawn, trouble } from "./dom.js";
+import { card, coded, h, redrawn, trouble } from "./dom.js";
 import { Problem } from "./forestay.js";
 import * as f from "./format.js";
 
 const ACTS = [
   {
     id: "promote", title: "Go live", button: "Go live…", words: "go live", path: "/promote", preflight: true,
-    allowed: (status) => status === "ELIGIBLE", why: "Its record must be eligible.",
+    allowed: (status) => status === "ELIGIBLE", why: "Its record must be eligible, and no lock in force.",
     explain: ["The agent trades real money from the next decision on, with what the wallet holds.", "Each swap is signed by the guard, within the guard's own limits.", "Reaching a drawdown limit takes it out of live by itself and sells what it holds."],
     body: () => ({ confirm: "go live" }), done: "It is live.",
   },
@@ -25,7 +25,7 @@ const ACTS = [
   },
   {
     id: "reapprove", title: "Lift the lock", button: "Re-approve…", words: "re-approve", path: "/reapprove", reason: true,
-    allowed: (status) => status === "DEMOTED", why: "There is no lock after a max drawdown.",
+    allowed: (status, lock) => status === "DEMOTED" && lock?.breach === "max", why: "There is no lock after a max drawdown.",
     explain: ["A breach of the max drawdown locks promotion until a person has looked at it.", "This lifts the lock of exactly that demotion. It promotes nothing."],
     body: (reason, live) => ({ reason, demotion: live.lock?.journal_ref ?? live.lock?.id ?? "" }), done: "The lock is lifted.",
   },
@@ -55,20 +55,15 @@ export function mount(main, { client, live, query }) {
   };
 }
 
-/** Words, with what stands between backticks as code. */
-function explained(line) {
-  return line.split("`").map((part, at) => (at % 2 ? h("code", part) : part));
-}
-
 function actCard(act, client, live) {
   const button = h(act.danger ? "button.danger" : "button", { type: "button", onclick: () => ask(act, client, live) }, act.button);
   const why = h("p.note");
   const draw = redrawn(why, (fits) => (fits ? [] : [act.why]));
-  const element = card(act.title, h("ul", act.explain.map((line) => h("li", explained(line)))), why, button);
+  const element = card(act.title, h("ul", act.explain.map((line) => h("li", coded(line)))), why, button);
   return {
     act, element, button,
     tell() {
-      const fits = Boolean(live.agent && act.allowed(live.agent.status));
+      const fits = Boolean(live.agent && act.allowed(live.agent.status, live.lock));
       draw(fits);
       why.hidden = fits;
       button.disabled = !fits && !act.always && !act.preflight;
@@ -86,7 +81,7 @@ function ask(act, client, live) {
   const dialog = h("dialog", { "aria-labelledby": title },
     h("form", { onsubmit: doIt },
       h("h2", { id: title }, act.title),
-      h("ul", act.explain.map((line) => h("li", explained(line)))),
+      h("ul", act.explain.map((line) => h("li", coded(line)))),
       checks,
       reason && h("label", "Why? It goes into the journal.", reason),
       h("label", h("span", "Type ", h("b", act.words), " to confirm"), typed),
@@ -107,7 +102,7 @@ function ask(act, client, live) {
       typed.disabled = true;
       live.renew("health", "objectives", "evaluation", "positions");
     } catch (error) {
-      said.replaceChildren(error instanceof Problem ? trouble(error) : h("p.trouble", `The daemon does not answer (${error.message}), so nobody knows here whether it was done. `, act.otherwise && explained(act.otherwise)));
+      said.replaceChildren(error instanceof Problem ? trouble(error) : h("p.trouble", `The daemon does not answer (${error.message}), so nobody knows here whether it was done. `, act.otherwise && coded(act.otherwise)));
       if (error.body?.checks) checks.replaceChildren(checkList(error.body.checks));
       ready();
     }

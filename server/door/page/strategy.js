@@ -1,6 +1,6 @@
 // The strategy's document: checked as it is typed, tried on the past, adopted as a new version.
 
-import { bar, card, h, table, text, trouble } from "./dom.js";
+import { bar, card, coded, h, table, text, trouble } from "./dom.js";
 import { passes } from "./forestay.js";
 import * as f from "./format.js";
 import { saveAs } from "./trades.js";
@@ -190,7 +190,7 @@ function backtests(client, live, spec) {
     valid = found;
     run.disabled = !valid || chain() || !cancel.hidden;
   }
-  if (chain()) state.replaceChildren(h("p.note", "This market is a chain: it has no past to try a strategy on. `forestay backtest` tries it on files."));
+  if (chain()) state.replaceChildren(h("p.note", coded("This market is a chain: it has no past to try a strategy on. `forestay backtest` tries it on files.")));
   if (left.ticket) look(left.ticket);
 
   return {
