@@ -10,12 +10,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import tomllib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
-from queue import Queue
 from typing import Any
 
 import apsw
@@ -31,6 +29,7 @@ from server.template import TEMPLATE
 from tests.server.clients import PATIENCE, Ended, at_the_end, change, clean_environment, forestay, frames_in
 from tests.server.markets import STRATEGY, busy_flags, end_of, walk, write_candles
 from tests.world.daemon import FORESTAY, DaemonProcess
+from tests.world.running import Running
 
 MISTAKE, FAILED = 2, 1
 BARS = 200
@@ -625,52 +624,12 @@ def test_only_a_terminal_has_colours(finished: Path) -> None:
 # --- tail
 
 
-class Tail:
-    """`forestay tail` as a process; `lines` yields what it prints, each within bounds."""
-
-    def __init__(self, cwd: Path, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [str(FORESTAY), "tail", *args],
-            cwd=cwd,
-            env=clean_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: Queue[str] = Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def take(self, count: int) -> list[str]:
-        """The next `count` lines."""
-        return [self._lines.get(timeout=PATIENCE) for _ in range(count)]
-
-    def interrupt(self) -> tuple[int, str]:
-        """Ctrl-C; the exit code, and what it said on standard error."""
-        assert self.process.stderr is not None
-        self.process.send_signal(signal.SIGINT)
-        return self.process.wait(PATIENCE), self.process.stderr.read()
-
-    def close(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self._reader.join(PATIENCE)
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip("\n"))
-
-
 @pytest.fixture
-def start_tail(tmp_path: Path) -> Iterator[Callable[..., Tail]]:
-    started: list[Tail] = []
+def start_tail(tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    started: list[Running] = []
 
-    def start(*args: str) -> Tail:
-        started.append(Tail(tmp_path, *args))
+    def start(*args: str) -> Running:
+        started.append(Running([str(FORESTAY), "tail", *args], tmp_path, clean_environment()))
         return started[-1]
 
     yield start
@@ -679,7 +638,7 @@ def start_tail(tmp_path: Path) -> Iterator[Callable[..., Tail]]:
 
 
 def test_tail_follows_the_log_through_a_restart(
-    start_daemon: Callable[..., DaemonProcess], start_tail: Callable[..., Tail], tmp_path: Path
+    start_daemon: Callable[..., DaemonProcess], start_tail: Callable[..., Running], tmp_path: Path
 ) -> None:
     flags = busy_flags(tmp_path, BARS)
     daemon = start_daemon(*flags)
@@ -697,13 +656,13 @@ def test_tail_follows_the_log_through_a_restart(
     types = [json.loads(frame).get("type") for frame in printed]
     life = ["STARTED", "STOPPED", "STARTED", "CONFIG_CHANGE"]
     assert [entry_type for entry_type in types if entry_type in life] == life
-    code, errors = tail.interrupt()
+    code, errors = tail.end(signal.SIGINT)
     assert code == 130
     lost, back = errors.splitlines()
     assert (lost, back) == (f"forestay: no connection to {base}, trying again", "forestay: connected again")
 
 
-def test_tail_prints_the_journal_for_people(busy: Ended, start_tail: Callable[..., Tail]) -> None:
+def test_tail_prints_the_journal_for_people(busy: Ended, start_tail: Callable[..., Running]) -> None:
     entries = busy.of("journal_entry")
     printed = start_tail("--since", "0", "--url", busy.base).take(len(entries))
     for line, entry in zip(printed, entries, strict=True):
@@ -711,7 +670,7 @@ def test_tail_prints_the_journal_for_people(busy: Ended, start_tail: Callable[..
         assert "\x1b" not in line
 
 
-def test_tail_finds_the_daemon_by_the_settings(busy: Ended, start_tail: Callable[..., Tail], tmp_path: Path) -> None:
+def test_tail_finds_the_daemon_by_the_settings(busy: Ended, start_tail: Callable[..., Running], tmp_path: Path) -> None:
     (tmp_path / "forestay.toml").write_text(f"[server]\nport = {httpx.URL(busy.base).port}\n", encoding="utf-8")
     assert start_tail("--json", "--since", str(busy.head - 1)).take(1) == list(busy.frames[-1:])
 

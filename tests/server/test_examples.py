@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -22,45 +21,11 @@ from tests.conftest import ROOT
 from tests.server.clients import PATIENCE, Ended, clean_environment, frames_in
 from tests.server.markets import busy_flags
 from tests.world.daemon import DaemonProcess
+from tests.world.running import Running
 
 EXAMPLES = ROOT / "docs" / "examples"
 SECRET = "123:only-the-chat-knows-this"
 WORTH_IT = {"EXECUTED", "RISK_BREACH", "PROMOTION", "DEMOTION", "KILL", "FAILED"}
-
-
-class Running:
-    """An example as a process; `lines` are what it prints."""
-
-    def __init__(self, name: str, *args: str, **env: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(EXAMPLES / name), *args],
-            cwd=ROOT,
-            env=clean_environment(PYTHONPATH=str(ROOT), **env),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._lines: Queue[str] = Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def take(self, count: int) -> list[str]:
-        return [self._lines.get(timeout=PATIENCE) for _ in range(count)]
-
-    def end(self) -> str:
-        """What it said on standard error."""
-        self.process.send_signal(signal.SIGKILL)
-        _, errors = self.process.wait(), self.process.stderr.read() if self.process.stderr else ""
-        self._reader.join(PATIENCE)
-        for pipe in (self.process.stdout, self.process.stderr):
-            if pipe is not None:
-                pipe.close()
-        return errors
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip("\n"))
 
 
 @pytest.fixture
@@ -68,13 +33,13 @@ def start_example() -> Iterator[Callable[..., Running]]:
     started: list[Running] = []
 
     def start(name: str, *args: str, **env: str) -> Running:
-        started.append(Running(name, *args, **env))
+        command = [sys.executable, str(EXAMPLES / name), *args]
+        started.append(Running(command, ROOT, clean_environment(PYTHONPATH=str(ROOT), **env)))
         return started[-1]
 
     yield start
     for example in started:
-        if example.process.poll() is None:
-            example.end()
+        example.close()
 
 
 def test_the_switch_statement_tells_each_kind_in_its_own_words(
@@ -178,5 +143,5 @@ def test_a_notifier_tells_what_matters_once_and_its_secret_to_the_chat_alone(
     assert all(path.startswith(f"/bot{SECRET}/sendMessage?chat_id=42&text=") for path in chat.paths)
     while int(state.read_text().split()[1]) < wanted[-1]["seq"]:
         assert notifier.process.poll() is None
-    assert notifier.end() == "not taken: HTTP 429\n"
+    assert notifier.end(signal.SIGKILL)[1] == "not taken: HTTP 429\n"
     assert chat.texts.empty()
