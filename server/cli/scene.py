@@ -95,7 +95,8 @@ def _lines(scene: Scene, age_seconds: float | None, width: int) -> Iterator[Text
         yield Text(f"{low} {sparkline(values, width - len(low) - len(high) - 2)} {high}", style="cyan")
         newest = scene.curve[-1]
         day = pct(newest.daily_dd_used)
-        fallen = Text(f"{pct(newest.dd_from_peak)} below the peak, {day} of today's drawdown is used", style="dim")
+        told = f"{pct(newest.dd_from_peak)} below the peak, {day} of today's drawdown budget is used"
+        fallen = Text(told, style="dim")
         ends = Text("q ends it", style="dim")
         yield _beside(fallen, ends, width) if width >= fallen.cell_len + ends.cell_len + 2 else fallen
     yield Text(record(status.evaluation))

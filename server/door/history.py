@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 from urllib.parse import urlencode
 
 from attrs import evolve
+from click import unstyle
 from quart import Response, request
 from quart_trio import QuartTrio
 from werkzeug.datastructures import MultiDict
@@ -15,15 +16,21 @@ from werkzeug.datastructures import MultiDict
 from actors.journal.store import HAS_ID, LogReader
 from protocol.answers import Block, Repeat
 from protocol.codec import encoded, from_json
+from protocol.errors import UserError
+from protocol.events import EntryType
 from protocol.lifecycle import phase_of
 from protocol.orders import Phase
 from protocol.times import from_millis, from_wire, to_millis
 from server.door.desk import Door, reply
-from server.door.lists import MAX_LIMIT, Asked, Page, asked, bucketed, impossible, ordered, read, turned, whole
+from server.door.lists import MAX_LIMIT, Asked, Page, asked, bucketed, impossible, moment, ordered, read, turned, whole
 from server.door.problems import Problem
 from server.door.tables import TRADE_COLUMNS, header, rows
 from server.funnel import funnel
 from server.performance import Counted
+from server.why import explained
+from server.why_told import told
+
+ENTRY_TYPES: Final = get_args(EntryType)
 
 
 def add_history(app: QuartTrio, door: Door) -> None:
@@ -86,6 +93,8 @@ def add_history(app: QuartTrio, door: Door) -> None:
         door.check(id)
         wanted = asked("journal_entry", request.args, newest_first=True)
         if (entry_type := request.args.get("type")) is not None:
+            if entry_type not in ENTRY_TYPES:
+                raise impossible("type", entry_type, f"must be one of {', '.join(ENTRY_TYPES)}")
             wanted = wanted.narrowed("type = ?", entry_type, by_seq=True)
         for name in ("tag", "pair"):
             if (tag := request.args.get(name)) is not None:
@@ -126,12 +135,26 @@ def add_history(app: QuartTrio, door: Door) -> None:
     @app.get("/agents/<id>/funnel")
     async def signals_to_trades(id: str) -> Response:
         door.check(id)
-        wanted, pair, pairs = asked(None, request.args), request.args.get("pair"), door.offer.pairs
-        if pair is not None and pair not in pairs:
-            raise impossible("pair", pair, f"this market has {', '.join(pairs)}")
-        chosen = pairs if pair is None else (pair,)
+        wanted, pair = asked(None, request.args), request.args.get("pair")
+        _known(pair)
+        chosen = door.offer.pairs if pair is None else (pair,)
         found = await door.searching(lambda: funnel(door.searcher, chosen, wanted.since, wanted.until))
         return reply(found.shown, found.seq, door)
+
+    @app.get("/agents/<id>/why")
+    async def why(id: str) -> Response:
+        door.check(id)
+        pair, latest = request.args.get("pair"), moment("at", request.args.get("at"))
+        _known(pair)
+        try:
+            found = await door.searching(lambda: explained(door.searcher, pair, latest))
+        except UserError as error:
+            raise Problem(404, "NOTHING_TO_EXPLAIN", str(error)) from None
+        return reply({**found, "text": unstyle(told(found))}, door=door)
+
+    def _known(pair: str | None) -> None:
+        if pair is not None and pair not in door.offer.pairs:
+            raise impossible("pair", pair, f"this market has {', '.join(door.offer.pairs)}")
 
     @app.get("/agents/<id>/performance")
     async def figures(id: str) -> Response:

@@ -82,8 +82,8 @@ def asked(kind: str | None, query: MultiDict[str, str], *, newest_first: bool = 
         limit=whole("limit", query.get("limit"), DEFAULT_LIMIT, 1, MAX_LIMIT),
         pinned=pinned,
         after=after,
-        since=_time("from", query.get("from")),
-        until=_time("to", query.get("to")),
+        since=moment("from", query.get("from")),
+        until=moment("to", query.get("to")),
     )
 
 
@@ -189,7 +189,7 @@ def _cursor(text: str | None) -> tuple[int | None, int | None]:
     return int(pinned), int(after)
 
 
-def _time(name: str, text: str | None) -> int | None:
+def moment(name: str, text: str | None) -> int | None:
     if text is None:
         return None
     try:

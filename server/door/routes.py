@@ -208,6 +208,15 @@ ROUTES: Final = (
     ),
     Route(
         "GET",
+        f"{_AGENT}/why",
+        "Why did it not trade? One round as it was decided, gate by gate; where no pair is named, that of the last "
+        "signal that did not trade. `verdict` is the answer in a sentence, `text` all of it.",
+        {"type": "object", "description": "The same facts as `forestay why --json` prints, and `text`."},
+        query=(PAIR, Parameter("at", "The last one at or before this time.", TIME)),
+        refusals={404: "NOTHING_TO_EXPLAIN"},
+    ),
+    Route(
+        "GET",
         f"{_AGENT}/events",
         "The stream's own messages, oldest first.",
         ANY_EVENT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -77,6 +78,12 @@ def full_of_entries(folder: Path, pairs: int, bursts: int) -> tuple[tuple[str, .
     """A market of so many pairs, each with so many holes at the same hours, and an entry for each hole: its flags and
     its end."""
     return Ground(folder).gaps(pairs, bursts).flags, to_wire(BEGIN + (3 * bursts + 2) * HOUR)
+
+
+def as_read(told: str) -> re.Pattern[str]:
+    """A sentence as the page shows it: its times are the reader's."""
+    time = r"\d{4}\\-\d\d\\-\d\dT\d\d:\d\d:\d\d\\\.\d{3}Z"
+    return re.compile(f"^{re.sub(time, '.+', re.escape(told))}$")
 
 
 def serious(page: Page) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Window, full_of_entries
+from tests.browser.conftest import Window, as_read, full_of_entries
 from tests.resilience.candles import Files, made_up
 from tests.server.clients import Ended, at_the_end, frames_in
 from tests.world.daemon import DaemonProcess
@@ -173,7 +173,7 @@ def test_a_burst_of_a_thousand_events_is_shown_to_the_last_and_nothing_twice(
     ended = at_the_end(daemon, files.end)
     assert ended.head > 1000
     last = ended.of("journal_entry")[-6:]
-    expect(page.locator(".overview .entry .words")).to_have_text([entry["text"] for entry in reversed(last)])
+    expect(page.locator(".overview .entry .words")).to_have_text([as_read(entry["text"]) for entry in reversed(last)])
     expect(page.locator("#foot")).to_contain_text(f"event {ended.head:,}")
     equity = ended.get("").json()["equity"]
     expect(page.locator(".figures .big")).to_have_text(f"{equity:,.2f} USDT")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import PHONE, Window, full_of_entries, serious
+from tests.browser.conftest import PHONE, Window, as_read, full_of_entries, serious
 from tests.resilience.candles import Files
 from tests.server.clients import Ended, at_the_end, change
 from tests.server.conftest import busy  # noqa: F401 - a fixture
@@ -50,7 +50,7 @@ def test_the_overview_shows_equity_figures_limits_and_the_last_decisions(ended: 
     for criterion in ("Evaluation window", "Closed trades", "Expectancy after fees", "Max drawdown of the run"):
         expect(page.get_by_role("progressbar", name=criterion)).to_be_visible()
     entries = ended.get("/journal?limit=6").json()
-    expect(page.locator(".overview .entry .words")).to_have_text([entry["text"] for entry in entries])
+    expect(page.locator(".overview .entry .words")).to_have_text([as_read(entry["text"]) for entry in entries])
 
 
 def test_the_chart_is_told_in_words_and_its_tooltip_has_time_equity_phase_and_drawdown(
@@ -266,6 +266,15 @@ def test_a_strategy_is_adopted_as_a_version_and_the_versions_stand_side_by_side(
     page.get_by_role("button", name="Adopt as a new version").click()
     expect(page.get_by_text("It is in force")).to_be_visible()
     assert ended.get("/config").json()["risk"]["daily_drawdown_pct"] == 6
+
+
+def test_a_no_is_explained_gate_by_gate(busy: Ended, window: Window) -> None:  # noqa: F811
+    no = next(it for it in reversed(busy.of("journal_entry")) if it["type"] == "RISK_VETO")
+    page = window.open(busy.base, f"journal?id={no['id']}&at={no['ts']}")
+    page.get_by_role("button", name="Why? Gate by gate").click()
+    told = busy.get(f"/why?pair={no['data']['pair']}&at={no['ts']}").json()
+    expect(page.locator("pre.why")).to_have_text(told["text"])
+    assert no["text"] in told["text"]
 
 
 def test_folded_repeats_unfold(busy: Ended, window: Window) -> None:  # noqa: F811

@@ -72,13 +72,15 @@ READS = [
         "/trades?sort=pnl&order=desc&limit=5", "/trades?format=csv", "/journal?limit=5000", "/journal?q=lost&limit=2",
         "/risk/blocks", "/risk/blocks?order=desc&limit=3",
         "/risk/objectives", "/evaluation", "/performance", "/performance?phase=live",
+        "/why", "/why?pair=ETH/USDT&at=2024-03-05",
         "/funnel", "/funnel?pair=ETH/USDT&from=2024-03-05", "/events?limit=5000", "/events?since=7&limit=7", "/config",
         "/config/versions", "/config/versions?phase=live", "/watchlist", "/preflight",
     )),
 ]  # fmt: skip
 REFUSED = [
     "/agents/nobody", "/agents/current/equity?limit=0", "/agents/current/trades?sort=beauty", "/backtests/bt_none",
-    "/agents/current/journal/jrn_none", "/agents/current/performance?phase=both",
+    "/agents/current/journal/jrn_none", "/agents/current/why?at=2001-01-01",
+    "/agents/current/journal?type=NO", "/agents/current/performance?phase=both",
 ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 // The frame around the screens: which one is shown, how old it is, who may look.
 
-import { h, text, redrawn } from "./dom.js";
+import { h, redrawn, text, trouble } from "./dom.js";
 import { Forestay } from "./forestay.js";
 import * as f from "./format.js";
 import { Live } from "./live.js";
@@ -72,8 +72,10 @@ async function route() {
   leave();
   leave = () => {};
   for (const link of $("places").children) {
-    if (link.dataset.name === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.name === name) {
+      link.setAttribute("aria-current", "page");
+      link.scrollIntoView({ inline: "center", block: "nearest" });
+    } else link.removeAttribute("aria-current");
   }
   const [title, load] = SCREENS[name];
   document.title = `${title} · Forestay`;
@@ -88,7 +90,7 @@ async function route() {
   } catch (error) {
     if (shown !== visit) return;
     broken = { error, at: Date.now() };
-    main.replaceChildren(h("h1", title), h("p.trouble", `This screen could not be shown: ${error.message}`));
+    main.replaceChildren(h("h1", title), trouble(error));
   }
 }
 
@@ -120,10 +122,10 @@ function frame() {
   const old = since === null ? "" : since < 2 ? "now" : `${f.span(since)} ago`;
   const word = { lost: live.state === "connecting" && live.seq === null ? "connecting" : "disconnected" }[state] ?? state;
   text($("age-words"), old ? `${word} · ${old}` : word);
-  const trouble = troubled(lost, state);
-  $("banner").hidden = !trouble;
-  $("banner").dataset.kind = trouble?.kind ?? "";
-  banner(trouble);
+  const told = troubled(lost, state);
+  $("banner").hidden = !told;
+  $("banner").dataset.kind = told?.kind ?? "";
+  banner(told);
   if (!agent) return;
   $("badge").dataset.status = agent.status;
   const rule = live.lock?.rule ?? "a limit";
@@ -139,7 +141,7 @@ function troubled(lost, state) {
   if (problem?.status === 401) return null; // the token is asked for
   if (problem) return { kind: "lost", words: `This page shows nothing new, and it cannot help itself: ${problem.message}. Mend that and load it again.` };
   if (lost && live.seq === null) return live.state === "waiting" ? { kind: "lost", words: `Not there yet: ${why}. The page asks again by itself.` } : null;
-  if (lost && (live.deaf || live.state === "waiting")) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
+  if (lost && live.opened) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
   if (lost || !agent) return null;
   if (agent.outage) return { kind: "degraded", words: `Degraded: ${agent.outage.what} does not work (${agent.outage.reason}). The agent waits and goes on by itself.` };
   return state === "live" ? null : { kind: "degraded", words: `The daemon is ${state}.` };

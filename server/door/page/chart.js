@@ -57,7 +57,9 @@ export function markOf({ type, data, ts, id, seq }) {
   return words ? { ts, up: data.to === "LIVE", words, id, seq } : null;
 }
 
-const clockOf = (ts, bucket) => Math.floor(new Date(ts) / 1000 / bucket) * bucket;
+/** The beginning of a bucket, as the axis has it. The library puts its ticks where UTC has hours and days, so times are
+ *  shifted to read there as the viewer's; the offset is that of the last point, since a scale has no hour twice. */
+const clockOf = (ts, bucket, offset) => Math.floor(new Date(ts) / 1000 / bucket) * bucket + offset;
 
 export class EquityChart {
   constructor() {
@@ -79,7 +81,7 @@ export class EquityChart {
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 12, panes: { separatorHoverColor: "transparent" } },
       rightPriceScale: { borderVisible: false },
       timeScale: { borderVisible: false, timeVisible: true, minBarSpacing: 0.05, tickMarkFormatter: tick, rightOffset: 2 },
-      localization: { timeFormatter: (at) => f.time(at * 1000), priceFormatter: (value) => f.number(value) },
+      localization: { timeFormatter: (at) => AXIS.time.format(at * 1000), priceFormatter: (value) => f.number(value) },
       crosshair: { horzLine: { labelVisible: false } },
     });
     this._chart.subscribeCrosshairMove((move) => this._point(move));
@@ -98,6 +100,7 @@ export class EquityChart {
     for (const run of this._runs ?? []) this._chart.removeSeries(run.series);
     if (this._falls) this._chart.removeSeries(this._falls);
     this._bucket = INTERVALS[interval];
+    this._offset = f.offset(points.at(-1)?.ts ?? Date.now());
     this._marks = marks;
     this._trades = trades;
     this._points = new Map();
@@ -140,7 +143,7 @@ export class EquityChart {
 
   /** A point of its bucket and of its run of one phase; the last one of a bucket counts. */
   _keep({ ts, equity, phase, dd_from_peak }) {
-    const at = clockOf(ts, this._bucket);
+    const at = clockOf(ts, this._bucket, this._offset);
     let run = this._runs.at(-1);
     if (!run || run.phase !== phase) {
       run = { phase, points: [], series: null };
@@ -167,7 +170,7 @@ export class EquityChart {
     const colours = this._colours();
     // What sells a live book out comes just after its last point: it is marked there.
     const after = this._runs[this._runs.indexOf(run) + 2]?.points[0].at ?? Infinity;
-    const near = (this._trades ?? []).map((trade) => ({ ...trade, at: clockOf(trade.ts, this._bucket) })).filter(({ at, phase }) => phase === run.phase && at >= first && at < after);
+    const near = (this._trades ?? []).map((trade) => ({ ...trade, at: clockOf(trade.ts, this._bucket, this._offset) })).filter(({ at, phase }) => phase === run.phase && at >= first && at < after);
     run.marks.setMarkers(near.map((trade) => ({
       time: Math.min(trade.at, last),
       position: trade.side === "buy" ? "belowBar" : "aboveBar",
@@ -233,7 +236,7 @@ export class EquityChart {
     const next = this._runs[this._runs.indexOf(run) + 1]?.points[0].at ?? Infinity;
     const begins = this._runs[0] === run ? -Infinity : first;
     return this._marks.flatMap((mark) => {
-      const at = clockOf(mark.ts, this._bucket);
+      const at = clockOf(mark.ts, this._bucket, this._offset);
       if (at < begins || at >= next) return [];
       const point = run.points.find((it) => it.at >= at) ?? run.points.at(-1);
       return [{ ...mark, at: Math.min(point.at, last), line: this._marks.indexOf(mark) % 3 }];
@@ -248,9 +251,16 @@ function fromZero(original) {
   return found;
 }
 
+const axis = (options) => new Intl.DateTimeFormat("en-GB", { ...options, hour12: false, timeZone: "UTC" });
+const HOURS = { hour: "2-digit", minute: "2-digit" };
+const AXIS = {
+  time: axis({ day: "2-digit", month: "short", year: "numeric", ...HOURS }), clock: axis(HOURS),
+  day: axis({ day: "numeric", month: "short" }), month: axis({ month: "short", year: "numeric" }), year: axis({ year: "numeric" }),
+};
+
+/** The label of a tick: of a year, a month, a day or a time of it. */
 function tick(at, kind) {
-  const ts = at * 1000;
-  return kind >= 3 ? f.clock(ts) : kind === 2 ? f.monthDay(ts) : f.day(ts).slice(3);
+  return [AXIS.year, AXIS.month, AXIS.day][kind]?.format(at * 1000) ?? AXIS.clock.format(at * 1000);
 }
 
 /** Behind a run: its phase's shade and name, and the lines of what began or ended it. */

@@ -71,7 +71,8 @@ export function bar(label, part, words, { state = "", note = "" } = {}) {
     note && h("p.note", note));
 }
 
-/** What went wrong, where it is to be seen. */
+/** What went wrong, where it is to be seen. A browser tells in words of its own that nobody answered. */
 export function trouble(error) {
-  return h("p.trouble", error.code && error.code !== "UNKNOWN" ? [h("code", error.code), " "] : null, error.message);
+  const silent = error instanceof TypeError || error.name === "TimeoutError";
+  return h("p.trouble", typeof error.code === "string" && error.code !== "UNKNOWN" ? [h("code", error.code), " "] : null, silent ? "The daemon does not answer." : error.message);
 }

@@ -42,8 +42,12 @@ export const day = (ts) => dateFormat("day", DAY).format(new Date(ts));
 export const clock = (ts) => dateFormat("clock", CLOCK).format(new Date(ts));
 export const seconds = (ts) => dateFormat("seconds", { ...CLOCK, second: "2-digit" }).format(new Date(ts));
 export const time = (ts) => (ts ? `${day(ts)}, ${clock(ts)}` : "–");
-export const monthDay = (ts) => dateFormat("monthDay", { month: "short", day: "numeric" }).format(new Date(ts));
 export const zone = () => (settings.utc ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local time");
+
+/** Seconds that the reader's clock is ahead of UTC at that time. */
+export function offset(ts) {
+  return settings.utc ? 0 : -60 * new Date(ts).getTimezoneOffset();
+}
 
 /** A duration in words of its two largest units. */
 export function span(total) {

@@ -47,7 +47,7 @@ function log({ log }) {
 
 function outside({ state, outages }) {
   return card("Outside", h("p", "The daemon is ", h("span.chip", { "data-tone": state === "running" ? "good" : "warn" }, state), "."),
-    outages.length ? h("ul", outages.map((it) => h("li", h("b", it.what), `: ${it.reason}`))) : h("p.none", "Disk, market, chain and guard do what they should."));
+    outages.length ? h("ul", outages.map((it) => h("li", h("b", it.what), `: ${it.reason}`))) : h("p.none", "Nothing outside of it fails."));
 }
 
 function clients({ clients }) {

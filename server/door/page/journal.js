@@ -9,6 +9,7 @@ const TYPES = [
   "EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
   "RESTORE", "CONFIG_CHANGE", "SUBMITTED", "CONFIRMED", "FAILED", "STARTED", "STOPPED", "ACTOR_RESTARTED",
 ];
+const DECISIONS = new Set(["EXECUTED", "SKIPPED", "RISK_VETO"]);
 const TONES = {
   EXECUTED: "good", CONFIRMED: "good", PROMOTION: "good", RISK_VETO: "warn", TWAK_BLOCK: "warn", RISK_BREACH: "bad",
   DEMOTION: "bad", KILL: "bad", FAILED: "bad", ACTOR_RESTARTED: "warn",
@@ -98,12 +99,17 @@ export function entryRow(entry, client, { open = false } = {}) {
     h("summary",
       h("time", { datetime: entry.ts }, f.time(entry.ts)),
       h("span.type", { "data-tone": TONES[entry.type] }, entry.type),
-      h("span.words", entry.text)),
+      h("span.words", localised(entry.text))),
     detail);
   row.addEventListener("toggle", () => {
     if (row.open && !detail.childElementCount) detail.append(...details(entry, client));
   });
   return h("div", { role: "listitem" }, row);
+}
+
+/** A sentence with its times as the reader has them. */
+export function localised(words) {
+  return words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, (at) => f.time(at));
 }
 
 function details(entry, client) {
@@ -118,7 +124,26 @@ function details(entry, client) {
     links,
   ];
   if (entry.tags.includes("repeats") && data.count) found.splice(1, 0, folded(entry, client));
+  if (data.pair && DECISIONS.has(entry.type)) found.splice(1, 0, why(entry, client));
   return found;
+}
+
+/** The round of a decision, gate by gate: what the strategy saw, what each gate said, what came of it. */
+function why({ data, ts }, client) {
+  const root = h("div.folded");
+  const button = h("button.quiet", { type: "button" }, "Why? Gate by gate");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      const { body } = await client.get("/why", { pair: data.pair, at: data.last ?? ts });
+      root.replaceChildren(h("pre.why", { tabindex: 0 }, body.text));
+    } catch (error) {
+      button.disabled = false;
+      root.replaceChildren(button, trouble(error));
+    }
+  });
+  root.append(button);
+  return root;
 }
 
 /** A document's values, nested ones below their name. */

@@ -21,6 +21,7 @@ export class Live {
     this.state = "connecting";
     this.why = null;
     this.seenAt = null; // when something was last heard of the daemon, ms of this machine
+    this.opened = false; // there was a connection, once
     this.deaf = false; // it was asked, and did not answer
     this.problem = null; // why it is of no use to come back
     this.lock = null; // {rule, locked_until} of the demotion that is in force
@@ -73,7 +74,7 @@ export class Live {
     const it = this._kept.get(name);
     if (it) {
       it.wanted = Date.now();
-      if (it.stale && !it.timer && Date.now() - it.readAt > REFRESH_MS) this._refresh(name);
+      if (it.stale && !it.timer && this.state === "open" && !this.deaf && Date.now() - it.readAt > REFRESH_MS) this._refresh(name);
       return it.value;
     }
     this._kept.set(name, { value: null, stale: false, timer: null, wanted: Date.now(), readAt: 0, shown: 0 });
@@ -168,6 +169,7 @@ export class Live {
     this.why = why ?? null;
     this._movedAt = Date.now();
     if (state === "open") {
+      this.opened = true;
       this.seenAt = Date.now();
       this._look();
       for (const name of this._kept.keys()) this._refresh(name);

@@ -6,6 +6,7 @@ import * as f from "./format.js";
 import { entryRow } from "./journal.js";
 
 const LAST_ENTRIES = 6;
+let chosen = "1M"; // the chart's range, kept while a person looks elsewhere
 
 export function mount(main, context) {
   const { live } = context;
@@ -33,25 +34,25 @@ const FIGURES = [
   ["Expectancy", (p) => f.signed(p.expectancy, f.usdt), (p) => f.tone(p.expectancy)],
   ["Fees", (p) => f.usdt(p.fees)],
   ["Slippage", (p) => f.usdt(p.slippage)],
-  ["Exposure", (p) => f.percent(p.exposure, 0)],
+  ["Exposure", (p) => f.percent(p.exposure, 0), null, "Time held, all pairs added"],
 ];
 
 function figures(live) {
   const equity = h("dd.big", "–"), phase = h("span.phase");
-  const cells = FIGURES.map(([label]) => ({ label, value: h("dd", "–") }));
+  const cells = FIGURES.map(([label, , , title]) => ({ label, title, value: h("dd", "–") }));
   const element = h("dl.figures",
     h("div.equity", h("dt", "Equity ", phase), equity),
-    cells.map(({ label, value }) => h("div", h("dt", label), value)));
+    cells.map(({ label, title, value }) => h("div", { title }, h("dt", label), value)));
   return {
     element,
     tell() {
       const { agent } = live;
-      if (agent) {
-        text(equity, f.usdt(agent.equity));
+      const found = live.kept("performance");
+      if (agent) { // with its figures, once they are there: both are of one moment then
+        text(equity, f.usdt(found?.phase === agent.phase ? found.final : agent.equity));
         text(phase, agent.phase);
         phase.dataset.phase = agent.phase;
       }
-      const found = live.kept("performance");
       if (!found) return;
       FIGURES.forEach(([, show, tone], at) => {
         text(cells[at].value, show(found));
@@ -66,13 +67,13 @@ function figures(live) {
 function chart({ client, live }) {
   const drawn = new EquityChart();
   const error = h("div");
-  let range = "1M", unfollow = () => {}, closed = false;
-  const buttons = Object.keys(RANGES).map((name) => h("button", { type: "button", "aria-pressed": String(name === range), onclick: () => choose(name) }, name));
+  let unfollow = () => {}, closed = false;
+  const buttons = Object.keys(RANGES).map((name) => h("button", { type: "button", "aria-pressed": String(name === chosen), onclick: () => choose(name) }, name));
   const head = h("div.head", h("h2", { id: "h-equity" }, "Equity and drawdown"), h("div.choice", { role: "group", "aria-label": "Range" }, buttons));
   const element = h("section.card.wide", { "aria-labelledby": "h-equity" }, head, drawn.element, error);
 
   function choose(name) {
-    range = name;
+    chosen = name;
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === name)));
     unfollow();
     unfollow = live.follow(() => readRange(client, live.agent, name), (found, problem) => {
@@ -88,7 +89,7 @@ function chart({ client, live }) {
     tell() {
       if (begun || !live.agent) return;
       begun = true;
-      opening.then(() => closed || choose(range), (problem) => error.replaceChildren(trouble(problem)));
+      opening.then(() => closed || choose(chosen), (problem) => error.replaceChildren(trouble(problem)));
     },
     close() {
       closed = true;
@@ -118,26 +119,28 @@ function headroom(it) {
 }
 
 /** In words, with what its status adds: a record that holds is no leave to go live while a lock is on. */
-function standing(found, status) {
+function standing(found, agent) {
+  const { status } = agent;
   if (status === "LIVE") return "It is live. Its paper record goes on beside it.";
+  if (found.eligible && agent.market.kind !== "chain") return "All criteria hold. It could go live on a chain market with signing set up, if you say so.";
   if (status === "DEMOTED" && found.eligible) return "All criteria hold, but promotion is locked for now.";
   return STANDINGS[found.state] ?? found.state;
 }
 
 function evaluation(live) {
   const body = h("div.bars");
-  const draw = redrawn(body, ({ found, status }) => {
+  const draw = redrawn(body, ({ found, agent }) => {
     const days = found.window_days_elapsed / found.eval_window_days;
     return [
-      h("p.note", standing(found, status)),
-      bar("Evaluation window", days, `${f.number(found.window_days_elapsed, 1)} of ${found.eval_window_days} days`, { state: days >= 1 ? "met" : "" }),
+      h("p.note", standing(found, agent)),
+      bar("Evaluation window", days, days < 1 ? `${f.number(found.window_days_elapsed, 1)} of ${found.eval_window_days} days` : `${f.number(found.window_days_elapsed, 1)} days, at least ${found.eval_window_days}`, { state: days >= 1 ? "met" : "" }),
       found.objectives.map((it) => {
         const [label, words, part, note] = CRITERIA[it.rule] ?? [f.words(it.rule), () => `${it.current} of ${it.limit}`, () => it.current / it.limit];
         return bar(label, part(it), words(it), { state: it.rule === "max_drawdown" ? use(it) : it.met ? "met" : "", note: [it.met ? "met" : "not met", note?.(it)].filter(Boolean).join(" · ") });
       }),
     ];
   });
-  return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), status: live.agent.status }) };
+  return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), agent: { status: live.agent.status, market: { kind: live.agent.market.kind } } }) };
 }
 
 const COUNTS = new Set(["streak_limit", "max_concurrent"]);
@@ -153,7 +156,7 @@ export function limitBars(found) {
     const counted = COUNTS.has(it.rule);
     const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`;
     const full = it.rule === "max_concurrent" || it.rule === "per_pair_exposure"; // what may be used up
-    return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it)].filter(Boolean).join(" · ") });
+    return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it), it.rule === "max_drawdown" ? "of this evaluation run" : ""].filter(Boolean).join(" · ") });
   });
 }
 

@@ -71,7 +71,7 @@ function wouldPass({ client, live }) {
         h(found.passes ? "p.good-news" : "p.trouble", found.passes ? `It would pass, as of ${f.time(found.at)}.` : [h("code", found.rule), ` ${found.reason}.`]),
         table("What each rule says", [
           ["Rule", (it) => f.words(it.rule)], ["", (it) => h("span.chip", { "data-tone": it.passes ? "good" : "bad" }, it.passes ? "passes" : "objects")],
-          ["Measured", (it) => amount(it.measured), "num"], ["Limit", (it) => amount(it.limit), "num"],
+          ["Measured", (it) => amount(it.rule, it.measured), "num"], ["Limit", (it) => amount(it.rule, it.limit), "num"],
           ["Until", (it) => (it.until ? f.time(it.until) : "")],
         ], found.checks, { none: "No rule is asked about an exit." }));
     } catch (error) {
@@ -84,7 +84,13 @@ function wouldPass({ client, live }) {
   };
 }
 
-const amount = (value) => (value == null ? "–" : Number.isInteger(value) ? f.count(value) : f.number(value, Math.abs(value) < 10 ? 4 : 2));
+const SHARES = new Set(["daily_drawdown", "max_drawdown", "per_pair_exposure"]);
+
+function amount(rule, value) {
+  if (value == null) return "–";
+  if (SHARES.has(rule)) return f.percent(value);
+  return Number.isInteger(value) ? f.count(value) : f.number(value);
+}
 
 // --- where signals end
 

@@ -33,6 +33,7 @@ const ACTS = [
     id: "kill", title: "Kill switch", button: "Revoke signing…", words: "revoke signing", path: "/kill-switch", danger: true, stop: true, always: true,
     allowed: () => true,
     explain: ["The guard signs nothing more, at once, whatever the daemon asks for. A live agent goes back to paper.", "Nothing is sold: what is held stays held until the guard is restored and the agent is demoted by hand.", "Only `forestay guard restore`, with the keystore's password, undoes it. Where the daemon hangs, `forestay kill` does the same without it."],
+    signing: "Signing is not set up here: there is no guard, so nothing can be signed anyway.",
     patience: 10_000, otherwise: "`forestay kill` stops all signing without it.",
     body: () => ({ confirm: "revoke signing", reason: "from the dashboard" }), done: "The guard signs nothing more.",
   },
@@ -58,14 +59,15 @@ export function mount(main, { client, live, query }) {
 function actCard(act, client, live) {
   const button = h(act.danger ? "button.danger" : "button", { type: "button", onclick: () => ask(act, client, live) }, act.button);
   const why = h("p.note");
-  const draw = redrawn(why, (fits) => (fits ? [] : [act.why]));
+  const draw = redrawn(why, (words) => words);
   const element = card(act.title, h("ul", act.explain.map((line) => h("li", coded(line)))), why, button);
   return {
     act, element, button,
     tell() {
       const fits = Boolean(live.agent && act.allowed(live.agent.status, live.lock));
-      draw(fits);
-      why.hidden = fits;
+      const bare = act.signing && live.kept("health")?.guard === null;
+      draw(bare ? act.signing : fits ? "" : act.why);
+      why.hidden = fits && !bare;
       button.disabled = !fits && !act.always && !act.preflight;
     },
   };

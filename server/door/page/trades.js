@@ -16,7 +16,7 @@ const COLUMNS = [
   ["fees", "Fees", (it) => f.number(it.fees), "num"],
   ["hold_s", "Held", (it) => (it.hold_s == null ? "–" : f.span(it.hold_s)), "num"],
   ["phase", "Book", (it) => h("span.phase", { "data-phase": it.phase }, it.phase)],
-  [null, "Why", (it) => h("a", { href: `#/journal?id=${it.journal_ref}&at=${it.ts}`, "aria-label": `Why: the journal entry of this ${it.side} of ${it.pair}` }, "entry")],
+  [null, "Why", (it) => h("a", { href: `#/journal?id=${it.journal_ref}&at=${it.ts}`, "aria-label": `Why: the journal entry of this ${it.side} of ${it.pair}` }, "why")],
 ];
 
 export function mount(main, { client, live, query, go }) {
