@@ -18,7 +18,8 @@ def open_log(folder: Path) -> LogReader:
     path = folder / FILE_NAME
     try:
         if not path.exists():
-            raise UserError(f"data_dir = {str(folder)!r}: there is no log ({FILE_NAME}) in it")
+            where = f"there is no log ({FILE_NAME}) in it; --data-dir says where one is"
+            raise UserError(f"data_dir = {str(folder)!r}: {where}")
         return LogReader(path)
     except (apsw.Error, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be opened: {error}") from None

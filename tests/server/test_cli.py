@@ -454,7 +454,7 @@ def test_a_running_daemon_prints_the_journal(busy: Ended) -> None:
 @pytest.mark.parametrize("command", [["journal"], ["journal", "verify"], ["funnel"], ["why", "ETH/USDT"]])
 def test_where_there_is_no_log_the_journal_says_so(tmp_path: Path, command: list[str]) -> None:
     told = complaint(forestay(*command, "--data-dir", "nowhere", cwd=tmp_path))
-    assert told == "forestay: data_dir = 'nowhere': there is no log (log.sqlite3) in it"
+    assert told == "forestay: data_dir = 'nowhere': there is no log (log.sqlite3) in it; --data-dir says where one is"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -369,9 +369,13 @@ def test_the_journal_is_filtered_by_type_and_tag(busy: Ended) -> None:
     entries = busy.of("journal_entry")[::-1]
     types = {entry["type"] for entry in entries}
     assert types >= {"EXECUTED", "SKIPPED", "RISK_VETO", "RISK_BREACH", "STATUS_CHANGE", "STARTED"}
-    for entry_type in (*types, "NONESUCH", "executed"):
+    for entry_type in (*types, "KILL"):
         wanted = [entry for entry in entries if entry["type"] == entry_type]
         assert busy.get(f"/journal?limit=5000&type={entry_type}").json() == wanted
+    for entry_type in ("NONESUCH", "executed", "SKIPPED,KILL"):
+        refused = busy.get(f"/journal?type={entry_type}")
+        assert (refused.status_code, refused.json()["code"]) == (422, "VALIDATION_ERROR")
+        assert refused.json()["detail"].startswith(f"type = '{entry_type}': must be one of EXECUTED, ")
     for tag in (*tags_of(busy), "nonesuch", "ETH"):
         wanted = [entry for entry in entries if tag in entry["tags"]]
         assert busy.get(f"/journal?limit=5000&tag={quote(tag)}").json() == wanted

@@ -81,8 +81,8 @@ export class EquityChart {
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 12, panes: { separatorHoverColor: "transparent" } },
       rightPriceScale: { borderVisible: false },
       timeScale: { borderVisible: false, timeVisible: true, minBarSpacing: 0.05, tickMarkFormatter: tick, rightOffset: 2 },
-      localization: { timeFormatter: (at) => AXIS.time.format(at * 1000), priceFormatter: (value) => f.number(value) },
-      crosshair: { horzLine: { labelVisible: false } },
+      localization: { priceFormatter: (value) => f.number(value) },
+      crosshair: { horzLine: { labelVisible: false }, vertLine: { labelVisible: false } }, // the tooltip says it to the minute
     });
     this._chart.subscribeCrosshairMove((move) => this._point(move));
   }
@@ -252,10 +252,8 @@ function fromZero(original) {
 }
 
 const axis = (options) => new Intl.DateTimeFormat("en-GB", { ...options, hour12: false, timeZone: "UTC" });
-const HOURS = { hour: "2-digit", minute: "2-digit" };
 const AXIS = {
-  time: axis({ day: "2-digit", month: "short", year: "numeric", ...HOURS }), clock: axis(HOURS),
-  day: axis({ day: "numeric", month: "short" }), month: axis({ month: "short", year: "numeric" }), year: axis({ year: "numeric" }),
+  clock: axis({ hour: "2-digit", minute: "2-digit" }), day: axis({ day: "numeric", month: "short" }), month: axis({ month: "short", year: "numeric" }), year: axis({ year: "numeric" }),
 };
 
 /** The label of a tick: of a year, a month, a day or a time of it. */
