@@ -155,6 +155,11 @@ class AgentConfig:
 _port = between(0, 65535)
 _hosts = matching(lambda hosts: all(":" in h or h for h in hosts), "must be a list of host[:port]")
 
+_ORIGIN = re.compile(r"https?://[^/?#@*\s]+")
+_origins = matching(
+    lambda origins: all(map(_ORIGIN.fullmatch, origins)), 'must be a list of origins such as "https://my.lan:8443"'
+)
+
 
 @frozen
 class ServerSettings:
@@ -171,7 +176,7 @@ class ServerSettings:
         ),
     )
     allowed_hosts: tuple[str, ...] = field(default=(), validator=_hosts)
-    allowed_origins: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = field(default=(), validator=_origins)
 
 
 @frozen

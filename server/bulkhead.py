@@ -16,6 +16,8 @@ does around that code is done here instead, because there one client can end or 
 - HTTP/2 was spoken on the same port, one more way in past the app's checks, and permessage-deflate cost
   130 KB a client. Here it is HTTP/1.x, uncompressed, and a request's target is a path, so that the Host
   header is the only host it names.
+- An answer to a request whose body was still on its way closed the connection without saying so: the next request on
+  it was lost. Here it says so.
 - Nothing was limited: now the number of connections is, the time that a request's head or an idle
   connection takes (KEEP_ALIVE_SECONDS), and the silence of a peer that answers no ping (READ_SECONDS).
 """
@@ -26,7 +28,7 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
@@ -35,6 +37,8 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
+from hypercorn.protocol.events import Event as StreamEvent
+from hypercorn.protocol.events import Response
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.lifespan import Lifespan
@@ -87,6 +91,12 @@ class Http1(H11Protocol):
                 raise Refused("not a WebSocket handshake, or data before its end")
             if ws.buffer.length > ws.buffer.max_length:
                 raise Refused("WebSocket message too long")
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        if isinstance(event, Response) and self.connection.their_state is h11.SEND_BODY:
+            # The rest of the request is never read, so no other may follow it here, and its sender is told.
+            event = replace(event, headers=[*event.headers, (b"connection", b"close")])
+        await super().stream_send(event)
 
     async def _check_protocol(self, event: h11.Request) -> None:
         known = event.http_version.startswith(b"1.")

@@ -147,10 +147,12 @@ def add_history(app: QuartTrio, door: Door) -> None:
         pair, latest = request.args.get("pair"), moment("at", request.args.get("at"))
         _known(pair)
         try:
-            found = await door.searching(lambda: explained(door.searcher, pair, latest))
+            seq, found = await door.searching(
+                lambda: (door.searcher.head().seq, explained(door.searcher, pair, latest))
+            )
         except UserError as error:
             raise Problem(404, "NOTHING_TO_EXPLAIN", str(error)) from None
-        return reply({**found, "text": unstyle(told(found))}, door=door)
+        return reply({**found, "text": unstyle(told(found))}, seq, door)
 
     def _known(pair: str | None) -> None:
         if pair is not None and pair not in door.offer.pairs:

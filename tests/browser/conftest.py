@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import define, field
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from protocol.times import to_wire
 from tests.benchmarks.ground import BEGIN, HOUR, Ground
@@ -26,6 +26,7 @@ DESK, PHONE = (1280, 860), (390, 844)
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
+        expect.set_options(timeout=15_000)  # a bound against hanging, not a figure
         browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
         yield browser
         browser.close()
@@ -84,6 +85,18 @@ def as_read(told: str) -> re.Pattern[str]:
     """A sentence as the page shows it: its times are the reader's."""
     time = r"\d{4}\\-\d\d\\-\d\dT\d\d:\d\d:\d\d\\\.\d{3}Z"
     return re.compile(f"^{re.sub(time, '.+', re.escape(told))}$")
+
+
+def read_down(page: Page, to: Locator) -> int:
+    """Read a list on, down to this row; the most rows that it held on the way."""
+    most = 0
+    for _ in range(2000):  # a bound against hanging
+        if to.count():
+            return most
+        page.evaluate("scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(20)
+        most = max(most, page.locator(".entry").count())
+    raise AssertionError("the list has an end before that")
 
 
 def serious(page: Page) -> None:

@@ -24,7 +24,11 @@ PAGE = """<!doctype html><title>Mine</title><p id="status">nothing</p><p id="eve
   const forestay = new Forestay(new URLSearchParams(location.search).get("daemon"), { token: "%s" });
   const say = (id, text) => (document.getElementById(id).textContent = text);
   try {
-    const { body, seq, logId } = await forestay.get("");
+    let asked;
+    while (!asked) asked = await forestay.get("").catch((error) => {
+      if (!error.passes) throw error; // the log is still being read
+    });
+    const { body, seq, logId } = asked;
     await forestay.send("POST", "/risk/check", { pair: "ETH/USDT", side: "buy", size: 1 });
     say("status", `${body.name} ${body.log_id === logId && seq > 0}`);
     for await (const { event } of forestay.stream({ since: 0 })) say("event", `${event.event} ${event.seq}`);

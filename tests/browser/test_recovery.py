@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Window, as_read, full_of_entries
+from tests.browser.conftest import Window, as_read, full_of_entries, read_down
 from tests.resilience.candles import Files, made_up
 from tests.server.clients import Ended, at_the_end, frames_in
 from tests.world.daemon import DaemonProcess
@@ -78,11 +78,20 @@ def test_a_daemon_that_hangs_is_told_and_so_is_that_it_goes_on(
     page = window.open(daemon.ready(), "overview")
     page.wait_for_selector(".entry")
     daemon.signal(signal.SIGSTOP)
-    expect(page.locator("#banner")).to_contain_text("No connection to the daemon", timeout=15_000)
+    expect(page.locator("#banner")).to_contain_text("No connection to the daemon")
     expect(page.locator("#age")).to_have_attribute("data-state", "lost")
     daemon.signal(signal.SIGCONT)
     expect(page.locator("#banner")).to_be_hidden(timeout=15_000)
     expect(page.locator("#age")).to_have_attribute("data-state", "live")
+
+
+def test_a_stream_that_never_comes_is_told(ended: Ended, window: Window) -> None:
+    page = window.browser.new_page()
+    page.route_web_socket("**/ws/**", lambda socket: socket.close())
+    page.goto(ended.base)
+    expect(page.locator("#banner")).to_contain_text("No connection to the daemon")
+    expect(page.locator("#age")).to_have_attribute("data-state", "lost")
+    page.close()
 
 
 def test_what_was_asked_for_while_the_daemon_was_away_is_there_once_it_is_back(
@@ -124,9 +133,7 @@ def test_a_list_whose_next_page_cannot_be_had_asks_for_it_now_and_then(
     daemon = start_daemon(*flags, "--speed", "max", "--port", first.base.rsplit(":", 1)[1])
     daemon.ready()
     oldest = page.locator(f".entry[data-seq='{first.of('journal_entry')[0]['seq']}']")
-    while not oldest.count():
-        page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        page.wait_for_timeout(20)
+    read_down(page, oldest)
     expect(oldest).to_contain_text("Started")
 
 

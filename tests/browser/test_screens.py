@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import PHONE, Window, as_read, full_of_entries, serious
+from tests.browser.conftest import PHONE, Window, as_read, full_of_entries, read_down, serious
 from tests.resilience.candles import Files
 from tests.server.clients import Ended, at_the_end, change
 from tests.server.conftest import busy  # noqa: F401 - a fixture
@@ -83,11 +83,7 @@ def test_the_journal_reaches_its_first_entry_and_holds_no_more_than_what_is_near
     entries = crowded.of("journal_entry")
     assert len(entries) > 800
     first = page.locator(f".entry[data-seq='{entries[0]['seq']}']")
-    most = 0
-    while not first.count():
-        page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        page.wait_for_timeout(20)
-        most = max(most, page.locator(".entry").count())
+    most = read_down(page, first)
     expect(first).to_contain_text("Started")
     assert 100 < most < len(entries) * 0.7
     page.evaluate("scrollTo(0, 5000)")  # what was given back comes again
@@ -213,6 +209,27 @@ def test_a_strategy_is_checked_as_it_is_typed_tried_and_its_report_saved(ended: 
     with page.expect_download() as saving:
         page.get_by_role("button", name="Save the whole report").click()
     assert "plotly" in saving.value.path().read_text()
+
+
+def test_what_was_checked_before_is_never_adopted_for_what_stands_there_now(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "strategy"), "strategy")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/strategies/check", hold)
+    area, adopt = page.get_by_label("The strategy as YAML"), page.get_by_role("button", name="Adopt as a new version")
+    good = area.input_value()
+    with page.expect_request("**/strategies/check"):
+        area.fill(good.replace("mean-reversion-v1", "mine"))
+    area.fill("no strategy at all")
+    with page.expect_response("**/strategies/check"), page.expect_request("**/strategies/check"):
+        held[0].continue_()
+    expect(adopt).to_be_disabled()
+    held[1].continue_()
+    expect(area).to_have_attribute("aria-invalid", "true")
+    expect(adopt).to_be_disabled()
 
 
 def test_a_strategy_is_adopted_as_a_version_and_the_versions_stand_side_by_side(

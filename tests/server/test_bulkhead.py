@@ -513,6 +513,33 @@ async def test_an_app_that_answers_without_reading_lets_go_of_the_body() -> None
         assert (await until_closed(client)).startswith(b"HTTP/1.1 403")
 
 
+async def test_an_answer_before_the_requests_end_says_that_no_other_request_is_taken() -> None:
+    world = new_world()
+
+    async def gate(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 403, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"no", "more_body": False})
+        else:
+            await world.app(scope, receive, send)
+
+    world.asgi = gate
+    async with running(world):
+        async with await world.client() as client:
+            await client.send_all(POST + b"Content-Length: 5\r\n\r\n")
+            early = await until_closed(client)
+        assert early.startswith(b"HTTP/1.1 403")
+        assert b"connection: close\r\n" in early.lower()
+        async with await world.client() as client:
+            for _ in range(2):
+                await client.send_all(POST + b"Content-Length: 5\r\n\r\nhello")
+                answer = b""
+                with trio.fail_after(PATIENCE):
+                    while not answer.endswith(b"no"):
+                        answer += await client.receive_some(2**16)
+                assert b"connection: close" not in answer.lower()
+
+
 async def test_a_message_without_an_end_is_cut_off() -> None:
     async with running(new_world()) as world, await world.client() as client:
         await client.send_all(upgrade("/ws"))
@@ -662,6 +689,7 @@ async def test_what_is_overridden_or_used_of_hypercorn_is_there() -> None:
     expected = "self app config context task_group connection_state ssl client server send"
     assert parameters(H11Protocol.__init__) == expected.split()
     assert parameters(H11Protocol.handle) == ["self", "event"]
+    assert parameters(H11Protocol.stream_send) == ["self", "event"]
     assert parameters(H11Protocol._check_protocol) == ["self", "event"]
     assert parameters(H11Protocol._create_stream) == ["self", "request"]
     assert parameters(H11Protocol._send_error_response) == ["self", "status_code"]

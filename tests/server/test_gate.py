@@ -252,6 +252,52 @@ def test_a_name_that_an_owner_wrote_in_capitals_is_the_same_name() -> None:
     assert trio.run(status, "desk.example:8443", "https://desk.example") == 204
 
 
+GUEST = "https://desk.example"
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "may_read"),
+    [
+        ("GET", {"Origin": GUEST, "Authorization": f"Bearer {TOKEN}"}, 200, True),
+        ("GET", {"Origin": GUEST}, 401, True),  # so that the page learns why
+        ("OPTIONS", {"Origin": GUEST, "Access-Control-Request-Method": "PATCH"}, 204, True),
+        ("OPTIONS", {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "PATCH"}, 403, False),
+        ("GET", {"Origin": "https://desk.example.elsewhere", "Authorization": f"Bearer {TOKEN}"}, 403, False),
+        ("GET", {"Origin": GUEST, "Host": "elsewhere.example"}, 403, False),
+        ("GET", {"Authorization": f"Bearer {TOKEN}"}, 200, False),
+    ],
+)
+def test_an_invited_page_may_read_and_no_other(
+    method: str, headers: dict[str, str], status: int, may_read: bool
+) -> None:
+    async def answer() -> dict[str, Any]:
+        sent = list[Any]()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"vary", b"Accept-Encoding")]})
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        gate = Gate(app, ServerSettings(token=TOKEN, allowed_origins=(GUEST,)), 8000)
+        lines = [(k.lower().encode(), v.encode()) for k, v in ({"Host": "127.0.0.1:8000"} | headers).items()]
+        await gate({"type": "http", "method": method, "path": "/agents", "headers": lines}, None, send)
+        return dict(sent[0])
+
+    found = trio.run(answer)
+    told = dict(found["headers"])
+    assert found["status"] == status
+    assert told.get(b"access-control-allow-origin") == (GUEST.encode() if may_read else None)
+    assert ((b"vary", b"Origin") in found["headers"]) == may_read
+    assert (b"access-control-allow-methods" in told) == (method == "OPTIONS" and may_read)
+
+
+@pytest.mark.parametrize("origin", ["null", "*", "https://my.lan/", "my.lan", "https://my.lan/page"])
+def test_what_is_no_origin_is_not_invited(origin: str) -> None:
+    with pytest.raises(ValueError, match="must be a list of origins"):
+        ServerSettings(allowed_origins=(origin,))
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])
 def test_beyond_loopback_a_token_is_required(tmp_path: Path, host: str) -> None:
     done = forestay("run", "--host", host, "--port", "0", cwd=tmp_path)

@@ -25,7 +25,7 @@ const TOKEN = "forestay.token", THEME = "forestay.theme";
 
 const $ = (id) => document.getElementById(id);
 const client = new Forestay(location.origin, { token: () => f.stored(TOKEN, "session") ?? token, patience: 15_000 });
-let live, leave = () => {}, shown = null, broken = null, token = null;
+let live, leave = () => {}, shown = null, missing = null, token = null;
 
 // --- who may look
 
@@ -80,18 +80,19 @@ async function route() {
   const [title, load] = SCREENS[name];
   document.title = `${title} · Forestay`;
   const main = $("main");
-  broken = null;
+  let module;
   try {
-    const [{ mount }] = await Promise.all([load(), live.known]);
-    if (shown !== visit) return;
-    main.dataset.screen = name;
-    main.replaceChildren(h("h1", { class: name === "overview" ? "unseen" : null }, title));
-    leave = mount(main, { client, live, query, go }) ?? (() => {});
+    [module] = await Promise.all([load(), live.known]);
   } catch (error) {
     if (shown !== visit) return;
-    broken = { error, at: Date.now() };
-    main.replaceChildren(h("h1", title), trouble(error));
+    missing = live.connections; // some browsers never ask for a module again: the page does, once there is a daemon
+    return main.replaceChildren(h("h1", title), trouble(error));
   }
+  if (shown !== visit) return;
+  missing = null;
+  main.dataset.screen = name;
+  main.replaceChildren(h("h1", { class: name === "overview" ? "unseen" : null }, title));
+  leave = module.mount(main, { client, live, query, go }) ?? (() => {});
 }
 
 /** To where the address leads now; who works by keyboard is there, too. */
@@ -115,7 +116,7 @@ const banner = redrawn($("banner"), (it) => it && it.words);
 function frame() {
   const { agent } = live;
   const lost = live.state !== "open" || live.deaf;
-  if (broken && !lost && Date.now() - broken.at > 1000) route(); // what could not be loaded, can be now
+  if (missing !== null && !lost && live.connections > missing) location.reload();
   const state = lost ? "lost" : STATES[agent?.state] ?? "starting";
   $("age").dataset.state = state;
   const since = live.seenAt === null ? null : (Date.now() - live.seenAt) / 1000;
@@ -141,7 +142,7 @@ function troubled(lost, state) {
   if (problem?.status === 401) return null; // the token is asked for
   if (problem) return { kind: "lost", words: `This page shows nothing new, and it cannot help itself: ${problem.message}. Mend that and load it again.` };
   if (lost && live.seq === null) return live.state === "waiting" ? { kind: "lost", words: `Not there yet: ${why}. The page asks again by itself.` } : null;
-  if (lost && live.opened) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
+  if (lost && (live.connections || live.state === "waiting")) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
   if (lost || !agent) return null;
   if (agent.outage) return { kind: "degraded", words: `Degraded: ${agent.outage.what} does not work (${agent.outage.reason}). The agent waits and goes on by itself.` };
   return state === "live" ? null : { kind: "degraded", words: `The daemon is ${state}.` };

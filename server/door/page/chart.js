@@ -74,7 +74,7 @@ export class EquityChart {
 
   async open() {
     await import("/page/lightweight-charts.js");
-    if (this._closed) return;
+    if (this._chart || this._closed) return;
     this._lib = globalThis.LightweightCharts;
     this._chart = this._lib.createChart(this.canvas, {
       autoSize: true,

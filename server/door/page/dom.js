@@ -73,6 +73,6 @@ export function bar(label, part, words, { state = "", note = "" } = {}) {
 
 /** What went wrong, where it is to be seen. A browser tells in words of its own that nobody answered. */
 export function trouble(error) {
-  const silent = error instanceof TypeError || error.name === "TimeoutError";
-  return h("p.trouble", typeof error.code === "string" && error.code !== "UNKNOWN" ? [h("code", error.code), " "] : null, silent ? "The daemon does not answer." : error.message);
+  const words = error instanceof TypeError ? "The daemon does not answer." : error.name === "TimeoutError" ? "There was no answer in time." : error.message;
+  return h("p.trouble", typeof error.code === "string" && error.code !== "UNKNOWN" ? [h("code", error.code), " "] : null, words);
 }

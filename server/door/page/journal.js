@@ -4,7 +4,7 @@ import { h, trouble } from "./dom.js";
 import * as f from "./format.js";
 import { EndlessList } from "./list.js";
 
-const PAGE = 100;
+const PAGE = 100, SLOW_MS = 120_000; // what looks through a long log may take
 const TYPES = [
   "EXECUTED", "SKIPPED", "RISK_VETO", "TWAK_BLOCK", "RISK_BREACH", "STATUS_CHANGE", "PROMOTION", "DEMOTION", "KILL",
   "RESTORE", "CONFIG_CHANGE", "SUBMITTED", "CONFIRMED", "FAILED", "STARTED", "STOPPED", "ACTOR_RESTARTED",
@@ -38,9 +38,10 @@ export function mount(main, { client, live, query, go }) {
   }
 
   main.append(filters(wanted, live, filter), single, list.element);
-  if (wanted.id) showOne(single, client, wanted, () => go("journal"));
+  const forget = wanted.id ? showOne(single, { client, live }, wanted, () => go("journal")) : () => {};
   start();
   return () => {
+    forget();
     unfollow();
     list.close();
   };
@@ -81,15 +82,13 @@ function filters(wanted, live, filter) {
     h("label", "To", h("input", { type: "datetime-local", value: wanted.to, onchange: now("to") })));
 }
 
-async function showOne(root, client, { id, at }, away) {
-  try {
-    const entry = (await client.get(`/journal/${encodeURIComponent(id)}`, { from: at })).body; // found sooner by its time
-    const row = entryRow(entry, client, { open: true });
-    root.replaceChildren(h("section.card.one", { "aria-label": "One entry" }, h("div", { role: "list" }, row),
+function showOne(root, { client, live }, { id, at }, away) {
+  const slow = () => ({ signal: AbortSignal.timeout(SLOW_MS) });
+  return live.follow(() => client.get(`/journal/${encodeURIComponent(id)}`, { from: at }, slow()), (page, error) => { // found sooner by its time
+    if (error) return root.replaceChildren(trouble(error));
+    root.replaceChildren(h("section.card.one", { "aria-label": "One entry" }, h("div", { role: "list" }, entryRow(page.body, client, { open: true })),
       h("button.quiet", { type: "button", onclick: away }, "All entries")));
-  } catch (error) {
-    root.replaceChildren(h("p.trouble", { role: "alert" }, `There is no entry ${id}: ${error.message}`));
-  }
+  });
 }
 
 /** An entry as a row; what it holds besides its text unfolds. */
@@ -135,7 +134,7 @@ function why({ data, ts }, client) {
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      const { body } = await client.get("/why", { pair: data.pair, at: data.last ?? ts });
+      const { body } = await client.get("/why", { pair: data.pair, at: data.last ?? ts }, { signal: AbortSignal.timeout(SLOW_MS) });
       root.replaceChildren(h("pre.why", { tabindex: 0 }, body.text));
     } catch (error) {
       button.disabled = false;

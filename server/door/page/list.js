@@ -116,14 +116,15 @@ export class EndlessList {
       element.replaceChildren(...page.body.map((item) => this._row(item)));
       element.page = page;
       element.style.height = "";
-    } catch {
+    } catch (error) {
       element.gone = true;
-      setTimeout(() => turn === this._turn && element.near && element.gone && this._restore(element), AGAIN_MS);
+      clearTimeout(element.later);
+      if (passes(error)) element.later = setTimeout(() => turn === this._turn && element.near && element.gone && this._restore(element), AGAIN_MS);
     }
   }
 
   async _read() {
-    if (!this._next || this._reading) return;
+    if (!this._next || this._reading || this._failedAt > Date.now() - AGAIN_MS) return;
     const turn = this._turn;
     this._reading = true;
     try {
@@ -132,7 +133,9 @@ export class EndlessList {
     } catch (error) {
       if (turn !== this._turn) return;
       this.fail(error);
-      if (passes(error)) setTimeout(() => turn === this._turn && this._atEnd && this._read(), AGAIN_MS);
+      this._failedAt = Date.now();
+      clearTimeout(this._later);
+      if (passes(error)) this._later = setTimeout(() => turn === this._turn && this._atEnd && this._read(), AGAIN_MS + 10);
       return;
     } finally {
       this._reading = false;

@@ -21,7 +21,7 @@ export class Live {
     this.state = "connecting";
     this.why = null;
     this.seenAt = null; // when something was last heard of the daemon, ms of this machine
-    this.opened = false; // there was a connection, once
+    this.connections = 0; // of the stream, so far
     this.deaf = false; // it was asked, and did not answer
     this.problem = null; // why it is of no use to come back
     this.lock = null; // {rule, locked_until} of the demotion that is in force
@@ -140,12 +140,15 @@ export class Live {
   }
 
   async _look() {
-    if (this._lookedAt && Date.now() - this._lookedAt < ANSWER_MS) return; // one at a time
+    if (!this.agent || this._lookedAt && Date.now() - this._lookedAt < ANSWER_MS) return; // one at a time
     this._lookedAt = Date.now();
     try {
       const { body, seq } = await this._heard(this.client.get("", {}, { signal: AbortSignal.timeout(ANSWER_MS) }));
       const news = body.market.time === this.agent.market.time ? ["poll"] : ["poll", "candle"];
-      if (seq >= this.seq) this.agent = body; // else an event has told of later things already
+      // An event may have told of later things already.
+      const { status, phase, equity } = seq >= this.seq ? body : this.agent;
+      this.agent = { ...body, status, phase, equity };
+      if (this.state === "waiting") this.stream.reconnect(); // it need not wait any longer
       this._after(news);
       // A connection can be dead without a word, after a sleep for one: REST knows more than the stream brings.
       if (seq > this.stream.since && Date.now() - this._movedAt > STUCK_MS) this.stream.reconnect();
@@ -169,7 +172,7 @@ export class Live {
     this.why = why ?? null;
     this._movedAt = Date.now();
     if (state === "open") {
-      this.opened = true;
+      this.connections += 1;
       this.seenAt = Date.now();
       this._look();
       for (const name of this._kept.keys()) this._refresh(name);

@@ -67,7 +67,7 @@ function figures(live) {
 function chart({ client, live }) {
   const drawn = new EquityChart();
   const error = h("div");
-  let unfollow = () => {}, closed = false;
+  let unfollow = () => {};
   const buttons = Object.keys(RANGES).map((name) => h("button", { type: "button", "aria-pressed": String(name === chosen), onclick: () => choose(name) }, name));
   const head = h("div.head", h("h2", { id: "h-equity" }, "Equity and drawdown"), h("div.choice", { role: "group", "aria-label": "Range" }, buttons));
   const element = h("section.card.wide", { "aria-labelledby": "h-equity" }, head, drawn.element, error);
@@ -76,23 +76,22 @@ function chart({ client, live }) {
     chosen = name;
     buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.textContent === name)));
     unfollow();
-    unfollow = live.follow(() => readRange(client, live.agent, name), (found, problem) => {
+    unfollow = live.follow(() => drawn.open().then(() => readRange(client, live.agent, name)), (found, problem) => {
       error.replaceChildren(...(problem ? [trouble(problem)] : []));
       if (found) drawn.show(found);
     }, (events) => drawn.add(events));
   }
 
-  const opening = drawn.open();
+  drawn.open().catch(() => {}); // it is asked for again with the first range
   let begun = false;
   return {
     element,
     tell() {
       if (begun || !live.agent) return;
       begun = true;
-      opening.then(() => closed || choose(chosen), (problem) => error.replaceChildren(trouble(problem)));
+      choose(chosen);
     },
     close() {
-      closed = true;
       unfollow();
       drawn.close();
     },
@@ -186,7 +185,10 @@ function latest({ client, live }) {
   };
   const unfollow = live.follow(
     () => client.get("/journal", { limit: LAST_ENTRIES }),
-    (page, problem) => (problem ? rows.replaceChildren(trouble(problem)) : put([...page.body].reverse())),
+    (page, problem) => {
+      rows.replaceChildren(...(problem ? [trouble(problem)] : []));
+      if (page) put([...page.body].reverse());
+    },
     (events) => put(events.filter((event) => event.event === "journal_entry")),
   );
   return { element: card("What it does, and why not", rows, h("p.links", h("a", { href: "#/journal" }, "The whole journal"), h("a", { href: "#/risk" }, "What was blocked"))), close: unfollow };

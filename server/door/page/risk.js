@@ -1,6 +1,6 @@
 // Policy and physics side by side: what each limit has left, what was blocked, and whether an order would pass.
 
-import { bar, card, h, redrawn, table, trouble } from "./dom.js";
+import { bar, card, h, redrawn, table, text, trouble } from "./dom.js";
 import * as f from "./format.js";
 import { limitBars } from "./overview.js";
 
@@ -129,7 +129,7 @@ function blocks({ client, live }) {
       h("th", { scope: "row" }, f.time(it.ts)), h("td", h("span.chip", { "data-tone": it.layer === "physics" ? "bad" : "warn" }, it.layer)),
       h("td", h("code", it.rule)), h("td", it.reason), h("td", it.pair), h("td", it.side), h("td.num", f.number(it.size)))));
     while (rows.childElementCount > BLOCKS) rows.lastElementChild.remove();
-    none.hidden = rows.childElementCount > 0;
+    text(none, "Nothing was blocked yet.").hidden = rows.childElementCount > 0;
   };
   const close = live.follow(
     () => newest(client),

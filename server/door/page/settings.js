@@ -119,7 +119,7 @@ function ask(act, client, live) {
 async function look(act, client, root) {
   root.replaceChildren(h("p.note", "Looking at guard, wallet and chain…"));
   try {
-    root.replaceChildren(checkList((await client.get("/preflight", act.force ? { force: "true" } : {})).body));
+    root.replaceChildren(checkList((await client.get("/preflight", act.force ? { force: "true" } : {}, { signal: AbortSignal.timeout(60_000) })).body));
   } catch (error) {
     root.replaceChildren(trouble(error));
   }
@@ -162,7 +162,7 @@ function config(client, live) {
     }
     if (!Object.keys(patch).length) return said.replaceChildren(h("p.note", "Nothing is changed."));
     try {
-      before = await client.send("PATCH", "/config", patch);
+      before = await client.send("PATCH", "/config", patch, { signal: AbortSignal.timeout(60_000) });
       said.replaceChildren(h("p.good-news", "It is in force; a fresh evaluation has begun."));
     } catch (error) {
       said.replaceChildren(trouble(error));

@@ -45,6 +45,7 @@ export function mount(main, { client, live }) {
   /** What was checked before is no longer what stands there. */
   function changed() {
     left.document = area.value;
+    turn += 1;
     clearTimeout(timer);
     adopt.disabled = true;
     runs.may(false);
@@ -64,19 +65,22 @@ export function mount(main, { client, live }) {
       adopt.disabled = !found.valid;
       runs.may(found.valid);
     } catch (error) {
+      if (mine !== turn || closed) return;
       verdict.replaceChildren(trouble(error));
+      if (passes(error)) timer = setTimeout(check, 10 * CHECK_MS);
     }
   }
 
   /** Adopting begins a fresh evaluation, so it is asked once more. */
   function sure() {
+    const chosen = spec;
     const said = h("div", { role: "alert" });
     const dialog = h("dialog", { "aria-labelledby": "adopt-title" },
       h("form", { onsubmit: async (event) => {
         event.preventDefault();
         try {
           const { body: config } = await client.get("/config");
-          await client.send("PATCH", "/config", { strategy: { spec: turning(config.strategy.spec, spec) } });
+          await client.send("PATCH", "/config", { strategy: { spec: turning(config.strategy.spec, chosen) } }, { signal: AbortSignal.timeout(60_000) });
           own = area.value;
           left.document = null;
           adopted.replaceChildren(h("p.good-news", "It is in force; a fresh evaluation has begun."));
@@ -85,7 +89,7 @@ export function mount(main, { client, live }) {
           said.replaceChildren(trouble(error));
         }
       } },
-      h("h2", { id: "adopt-title" }, `Adopt ${spec.name}?`),
+      h("h2", { id: "adopt-title" }, `Adopt ${chosen.name}?`),
       h("p", `It decides from the next candle on, as version ${(live.agent?.config_version ?? 0) + 1} of the config, and its record begins at nothing: the evaluation starts afresh. Open positions are kept, and sold when its exit says so.`),
       said,
       h("div.actions", h("button.quiet", { type: "button", onclick: () => dialog.close() }, "Leave it"), h("button", { type: "submit" }, "Adopt it"))));
@@ -177,7 +181,8 @@ function backtests(client, live, spec) {
       else if (text(state, words) && ticket.state === "done") result.replaceChildren(report(client, ticket));
       if (["queued", "running"].includes(ticket.state)) return void (timer = setTimeout(look, LOOK_MS, id));
     } catch (error) {
-      if (passes(error) && !closed) return void (timer = setTimeout(look, 5 * LOOK_MS, id));
+      if (closed) return;
+      if (passes(error)) return void (timer = setTimeout(look, 5 * LOOK_MS, id));
       state.replaceChildren(trouble(error));
       left.ticket = null;
     }
