@@ -308,9 +308,8 @@ def mutated(draw: st.DrawFn) -> Any:
         elif what == "drop":
             above.pop(key)
         elif isinstance(above, dict):
-            above[draw(st.sampled_from([*KEYS, "x", ""]))] = draw(
-                junk | conditions() | st.lists(conditions(), max_size=1)
-            )
+            added = draw(junk | conditions() | st.lists(conditions(), max_size=1))
+            above[draw(st.sampled_from([*KEYS, "x", ""]))] = deepcopy(added)  # a second mistake may be made in it
         else:
             above.append(deepcopy(draw(junk | conditions())))
     return document
