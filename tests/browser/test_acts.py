@@ -51,6 +51,14 @@ def settle(stage: Stage) -> None:
     stage.until(lambda: not (live := stage.agent()["live"])["orders"] and live["flattening"] is None, mining=True)
 
 
+def live_again(page: Page, stage: Stage) -> None:
+    """By its record, or by force where that is not there yet."""
+    asked = dialog(page, "Force it…" if stage.agent()["status"] == "PAPER" else "Go live…")
+    do(asked, "Go live", "go live")
+    expect(page.locator("#badge")).to_have_text("Live on BSC")
+    leave(asked)
+
+
 def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) -> None:
     stage.set()
     base = stage.daemon.listening()
@@ -99,11 +107,7 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     expect(badge).not_to_have_text("Live on BSC")
     assert "lunch" in stage.journal("STATUS_CHANGE")[0]["text"]
     steps(stage, *CALM)
-    act = "Force it…" if stage.agent()["status"] == "PAPER" else "Go live…"
-    asked = dialog(page, act)
-    do(asked, "Go live", "go live")
-    expect(badge).to_have_text("Live on BSC")
-    leave(asked)
+    live_again(page, stage)
 
     # A bad day: it is out by itself, and locked until that day is over.
     steps(stage, 2010, 1990, 1900)
@@ -116,10 +120,7 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
         steps(stage, 1710, 1690)
     expect(badge).not_to_contain_text("paused")
     expect(page.locator("#left")).to_be_empty()
-    asked = dialog(page, "Force it…" if stage.agent()["status"] == "PAPER" else "Go live…")
-    do(asked, "Go live", "go live")
-    expect(badge).to_have_text("Live on BSC")
-    leave(asked)
+    live_again(page, stage)
 
     # It holds when the market falls by more than it may ever lose.
     steps(stage, 1720, 1700, 1600)

@@ -13,7 +13,7 @@ export function intervalFor(seconds) {
   return Object.keys(INTERVALS).find((name) => seconds / INTERVALS[name] <= POINTS) ?? "1d";
 }
 
-/** What a range shows, read: `from` has the log position of each part, `seq` the earliest of them. */
+/** What a range shows, read: `at` has the log position of each part, `seq` the earliest of them. */
 export async function readRange(client, agent, name) {
   const end = agent.market.time ? new Date(agent.market.time) / 1000 : 0;
   let begin = end - RANGES[name];

@@ -142,7 +142,8 @@ function evaluation(live) {
   return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), agent: { status: live.agent.status, market: { kind: live.agent.market.kind } } }) };
 }
 
-const COUNTS = new Set(["streak_limit", "max_concurrent"]);
+/** Rules that measure a share of equity; the others count, or measure something of their own. */
+export const SHARES = new Set(["daily_drawdown", "max_drawdown", "per_pair_exposure"]);
 
 function use(it) {
   const part = it.limit ? it.current / it.limit : 0;
@@ -152,7 +153,7 @@ function use(it) {
 /** Each limit of the policy as a bar; the risk desk has them, too. */
 export function limitBars(found) {
   return found.map((it) => {
-    const counted = COUNTS.has(it.rule);
+    const counted = !SHARES.has(it.rule);
     const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`;
     const full = it.rule === "max_concurrent" || it.rule === "per_pair_exposure"; // what may be used up
     return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it), it.rule === "max_drawdown" ? "of this evaluation run" : ""].filter(Boolean).join(" · ") });

@@ -2,7 +2,7 @@
 
 import { bar, card, h, redrawn, table, text, trouble } from "./dom.js";
 import * as f from "./format.js";
-import { limitBars } from "./overview.js";
+import { SHARES, limitBars } from "./overview.js";
 
 const BLOCKS = 50;
 
@@ -83,8 +83,6 @@ function wouldPass({ client, live }) {
     tell: () => live.agent && !pair.childElementCount && pair.append(...live.agent.market.pairs.map((name) => h("option", name))),
   };
 }
-
-const SHARES = new Set(["daily_drawdown", "max_drawdown", "per_pair_exposure"]);
 
 function amount(rule, value) {
   if (value == null) return "–";
