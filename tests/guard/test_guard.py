@@ -409,10 +409,15 @@ async def test_a_wrong_password_restores_nothing_and_the_right_one_does(chain: C
         assert guard.killed
 
 
-async def test_a_kill_while_somebody_restores_wins(opened: Opened) -> None:
+async def test_a_kill_while_somebody_restores_wins(opened: Opened, tmp_path: Path) -> None:
+    """The keystore is a pipe meanwhile, so that reading it takes until the test has killed."""
     answers: list[Answer] = []
     async with opened() as guard:
         await guard.answer(Revoke("x"))
+        keys = tmp_path / keystore.FILE_NAME
+        document = keys.read_text(encoding="utf-8")
+        keys.unlink()
+        os.mkfifo(keys)
 
         async def restore() -> None:
             answers.append(await guard.answer(Restore(RESTORE_WORDS, PASSWORD)))
@@ -421,6 +426,7 @@ async def test_a_kill_while_somebody_restores_wins(opened: Opened) -> None:
             nursery.start_soon(restore)
             await trio.testing.wait_all_tasks_blocked()
             await guard.answer(Revoke("again"))
+            await trio.to_thread.run_sync(lambda: keys.write_text(document, encoding="utf-8"))
         assert [refused_by(answer) for answer in answers] == ["restore"]
         assert guard.killed
 

@@ -3,6 +3,7 @@ sent twice, and nothing is mined that the log does not know."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -415,6 +416,24 @@ async def test_a_price_that_moved_too_far_reverts_and_costs_gas_only(autojump_cl
     await desk.until_ended()
     assert desk.last(GivenUp).code == "reverted"
     assert not desk.live.book.positions
+    desk.agrees()
+
+
+async def test_what_was_verified_bounds_a_swap_however_far_the_price_had_moved_when_it_was_signed(
+    autojump_clock: trio.abc.Clock,
+) -> None:
+    """0.2 % worse when it is signed, 0.5 % when it is mined: each is within 0.4 % of the one before, and the second is
+    not within that of what was verified."""
+    desk = Desk.at()
+    assert desk.config.live is not None
+    assert desk.config.live.slippage_pct == Decimal("0.4")
+    desk.chain.accounts.allowed[chains.USDT, chains.WALLET, chains.ROUTER] = 10**30
+    desk.intend()
+    desk.chain.trade(chains.ETH_POOL, chains.USDT, 2_000 * chains.UNIT)
+    desk.learn(await signature(desk))
+    desk.chain.trade(chains.ETH_POOL, chains.USDT, 3_000 * chains.UNIT)
+    await desk.until_ended()
+    assert desk.last(GivenUp).code == "reverted"
     desk.agrees()
 
 

@@ -77,7 +77,8 @@ BUGS: Final[tuple[Bug, ...]] = (
         PURSUIT,
         "            least = max(order.intended.min_received, int(quoted * (1 - order.intended.slippage)))",
         "            least = int(quoted * (1 - order.intended.slippage))",
-        "The router's quote is the fresher one. Seen when the price falls between the signature and the block.",
+        "The router's quote is the fresher one. Seen when the price has fallen before the signature, though by less "
+        "than the slippage.",
     ),
     _bug(
         "an-hour-more-for-the-deadline",

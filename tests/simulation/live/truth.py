@@ -250,8 +250,18 @@ class Truth:
         elif isinstance(question, SwapByTwak):
             if not order.handed:
                 complain("30", f"the kit is asked for {ref}, and the log does not know that it is handed over")
-        elif order.under_way:
-            tx, last = question.tx, order.under_way[-1]
+        else:
+            self._check_asked(order, question)
+
+    def _check_asked(self, order: Order, question: SignTransaction) -> None:
+        tx, ref, complain = question.tx, order.body["order"]["ref"], self.world.complain
+        data = bytes.fromhex(tx.data.removeprefix("0x"))
+        if data[:4] == chains.SWAP_EXACTLY:
+            bound, least = int.from_bytes(data[36:68]), int(order.body["min_received"])
+            if bound < least:
+                complain("33", f"a swap of {ref} is to be signed that may bring {bound}, the bound is {least}")
+        if order.under_way:
+            last = order.under_way[-1]
             again = tx.gas_price in [int(one["gas_price"]) for one in order.under_way]
             if not again and (tx.nonce != last["nonce"] or tx.gas_price < REPLACEMENT * int(last["gas_price"])):
                 complain("27", f"nonce {tx.nonce} at {tx.gas_price} wei is to replace {last['gas_price']} wei of {ref}")
