@@ -187,6 +187,20 @@ def test_a_screen_has_no_serious_finding_of_axe(ended: Ended, window: Window, sc
 def test_a_screen_fits_a_phone(ended: Ended, window: Window, screen: str) -> None:
     page = drawn(window.open(ended.base, screen, size=PHONE), screen)
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE[0]
+    tables = page.locator(".scroll:has(.stacked)")
+    assert tables.evaluate_all("(all) => all.filter((it) => it.scrollWidth > it.clientWidth).length") == 0
+
+
+@pytest.mark.parametrize(("screen", "table"), [("risk", "Blocks"), ("health", "Floors")])
+def test_a_row_of_many_columns_is_a_block_of_its_own_on_a_phone(
+    ended: Ended, window: Window, screen: str, table: str
+) -> None:
+    page = drawn(window.open(ended.base, screen, size=PHONE), screen)
+    row = page.get_by_role("region", name=table).get_by_role("row").nth(1)
+    heads = page.get_by_role("region", name=table).locator("thead th").all_inner_texts()[1:]
+    shown = row.locator("td").evaluate_all("(cells) => cells.map((it) => getComputedStyle(it, '::before').content)")
+    assert shown == [f'"{head}"' for head in heads]
+    assert row.evaluate("(it) => it.getBoundingClientRect().right") <= PHONE[0]
 
 
 def test_a_strategy_is_checked_as_it_is_typed_tried_and_its_report_saved(ended: Ended, window: Window) -> None:

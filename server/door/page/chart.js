@@ -230,10 +230,15 @@ export class EquityChart {
     return this._chart.timeScale().timeToCoordinate(at);
   }
 
+  /** Where the run after this one begins, if there is one. */
+  after(run) {
+    return this._runs[this._runs.indexOf(run) + 1]?.points[0]?.at;
+  }
+
   /** Labelled transitions that fall into a run, or just before it. */
   marksOf(run) {
     const [first, last] = [run.points[0].at, run.points.at(-1).at];
-    const next = this._runs[this._runs.indexOf(run) + 1]?.points[0].at ?? Infinity;
+    const next = this.after(run) ?? Infinity;
     const begins = this._runs[0] === run ? -Infinity : first;
     return this._marks.flatMap((mark) => {
       const at = clockOf(mark.ts, this._bucket, this._offset);
@@ -276,7 +281,7 @@ class Shade {
 
 function draw(context, { width, height }, chart, run) {
   if (!run.points.length) return;
-  const [left, right] = [chart.x(run.points[0].at), chart.x(run.points.at(-1).at)];
+  const [left, right] = [chart.x(run.points[0].at), chart.x(chart.after(run) ?? run.points.at(-1).at)];
   if (left === null || right === null) return;
   const colour = run.phase === "live" ? chart.colours.live : chart.colours.paper;
   context.save();

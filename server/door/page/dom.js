@@ -48,15 +48,25 @@ export function card(title, ...content) {
   return h("section.card", { "aria-labelledby": id }, h("h2", { id }, title), ...content);
 }
 
-/** A table; a column is `[heading, cell of a row, "num" | ""]`. The first column heads its row. */
-export function table(caption, columns, rows, { none = "Nothing yet." } = {}) {
+/** A table; a column is `[heading, cell of a row, "num" | "words" | ""]`. The first column heads its row. One that is
+ *  `stacked` shows each row as a block of its own where there is no room. */
+export function table(caption, columns, rows, { none = "Nothing yet.", stacked = false } = {}) {
   if (!rows.length) return h("p.none", none);
+  return tableAround(caption, columns, h("tbody", rows.map((row) => tableRow(columns, row))), { stacked });
+}
+
+/** The same, of rows that come and go. */
+export function tableAround(caption, columns, body, { stacked = false } = {}) {
   return h("div.scroll", { tabindex: 0, role: "region", "aria-label": caption },
-    h("table",
+    h("table", { class: stacked && "stacked" },
       h("caption.unseen", caption),
       h("thead", h("tr", columns.map(([heading, , kind]) => h("th", { scope: "col", class: kind }, heading)))),
-      h("tbody", rows.map((row) => h("tr", columns.map(([, cell, kind], at) =>
-        at ? h("td", { class: kind }, cell(row)) : h("th", { scope: "row", class: kind }, cell(row))))))));
+      body));
+}
+
+export function tableRow(columns, row, properties = {}) {
+  return h("tr", properties, columns.map(([heading, cell, kind], at) =>
+    h(at ? "td" : "th", at ? { class: kind, "data-title": heading } : { class: kind, scope: "row" }, cell(row))));
 }
 
 /** How far a limit is used: a bar with its words. `part` may be above 1. */

@@ -32,7 +32,7 @@ function actors({ actors }) {
     ["Restarts", (it) => f.count(it.restarts), "num"],
     ["Silent for", (it) => h("span", { "data-silence": it.name }), "num"],
     ["Last error", (it) => (it.last_error ? [h("code", it.last_error.error), ` at ${it.last_error.place}, `, h("a", { href: `#/journal?id=${it.last_error.journal_ref}&at=${it.last_error.ts}` }, f.time(it.last_error.ts))] : "none")],
-  ], actors));
+  ], actors, { stacked: true }));
   element.classList.add("wide");
   return element;
 }

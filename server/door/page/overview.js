@@ -172,7 +172,7 @@ function positions(live) {
     ["Pair", (it) => it.pair], ["Value", (it) => f.number(it.value), "num"],
     ["Gain", (it) => h("span", { class: f.tone(it.unrealized_pnl) }, f.signed(it.unrealized_pnl, f.number)), "num"],
     ["Since", (it) => f.time(it.opened_at)], ["Book", (it) => it.phase],
-  ], found, { none: "None: everything is in USDT." }));
+  ], found, { none: "None: everything is in USDT.", stacked: true }));
   return { element: card("Open positions", body), tell: () => live.kept("positions") && draw(live.kept("positions").map(({ seq, ...it }) => it)) };
 }
 

@@ -1,6 +1,6 @@
 // Policy and physics side by side: what each limit has left, what was blocked, and whether an order would pass.
 
-import { bar, card, h, redrawn, table, text, trouble } from "./dom.js";
+import { bar, card, h, redrawn, table, tableAround, tableRow, text, trouble } from "./dom.js";
 import * as f from "./format.js";
 import { SHARES, limitBars } from "./overview.js";
 
@@ -73,7 +73,7 @@ function wouldPass({ client, live }) {
           ["Rule", (it) => f.words(it.rule)], ["", (it) => h("span.chip", { "data-tone": it.passes ? "good" : "bad" }, it.passes ? "passes" : "objects")],
           ["Measured", (it) => amount(it.rule, it.measured), "num"], ["Limit", (it) => amount(it.rule, it.limit), "num"],
           ["Until", (it) => (it.until ? f.time(it.until) : "")],
-        ], found.checks, { none: "No rule is asked about an exit." }));
+        ], found.checks, { none: "No rule is asked about an exit.", stacked: true }));
     } catch (error) {
       answer.replaceChildren(trouble(error));
     }
@@ -118,14 +118,17 @@ function funnel({ client, live }) {
 // --- every block as it happens
 
 const LAYERS = { risk_veto: "policy", twak_block: "physics" };
+const COLUMNS = [
+  ["Time", (it) => f.time(it.ts)], ["Layer", (it) => h("span.chip", { "data-tone": it.layer === "physics" ? "bad" : "warn" }, it.layer)],
+  ["Rule", (it) => h("code", it.rule)], ["Reason", (it) => it.reason, "words"], ["Pair", (it) => it.pair], ["Side", (it) => it.side],
+  ["Size, USDT", (it) => f.number(it.size), "num"],
+];
 
 function blocks({ client, live }) {
   const rows = h("tbody");
   const none = h("p.none", "Nothing was blocked yet.");
   const put = (found) => {
-    rows.prepend(...found.slice(-BLOCKS).reverse().map((it) => h("tr", { "data-seq": it.seq },
-      h("th", { scope: "row" }, f.time(it.ts)), h("td", h("span.chip", { "data-tone": it.layer === "physics" ? "bad" : "warn" }, it.layer)),
-      h("td", h("code", it.rule)), h("td", it.reason), h("td", it.pair), h("td", it.side), h("td.num", f.number(it.size)))));
+    rows.prepend(...found.slice(-BLOCKS).reverse().map((it) => tableRow(COLUMNS, it, { "data-seq": it.seq })));
     while (rows.childElementCount > BLOCKS) rows.lastElementChild.remove();
     text(none, "Nothing was blocked yet.").hidden = rows.childElementCount > 0;
   };
@@ -134,9 +137,7 @@ function blocks({ client, live }) {
     (page, error) => (error ? none.replaceChildren(trouble(error)) : put(page.body)),
     (events) => put(events.filter((it) => it.event in LAYERS).map((it) => ({ ...it, layer: LAYERS[it.event] }))),
   );
-  const heads = ["Time", "Layer", "Rule", "Reason", "Pair", "Side", "Size, USDT"];
-  const element = card("Blocks, newest first",
-    h("div.scroll", { tabindex: 0, role: "region", "aria-label": "Blocks" }, h("table", h("caption.unseen", "Blocks"), h("thead", h("tr", heads.map((name) => h("th", { scope: "col", class: name.startsWith("Size") ? "num" : null }, name)))), rows)), none,
+  const element = card("Blocks, newest first", tableAround("Blocks", COLUMNS, rows, { stacked: true }), none,
     h("p.links", h("a", { href: "#/journal?type=RISK_VETO" }, "All of the policy's"), h("a", { href: "#/journal?type=TWAK_BLOCK" }, "All of the guard's")));
   element.classList.add("wide");
   return { element, close };
