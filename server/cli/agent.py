@@ -78,7 +78,11 @@ def trades(
     async def read(client: Client) -> list[Any]:
         if limit is None:
             listing = client.trades(phase=phase, begin=since, end=until, limit=PAGE)
-            return [listing.raw if as_json else trade async for trade in listing]
+            if not as_json:
+                return [trade async for trade in listing]
+            async for _ in listing:  # each as it is read: there may be very many
+                tables.echo_json(listing.raw)
+            return []
         listing = client.trades(phase=phase, order="desc", begin=since, end=until, limit=min(limit, PAGE))
         newest = list[Any]()
         while len(newest) < limit and (trade := await anext(listing, None)) is not None:

@@ -80,7 +80,7 @@ export class EquityChart {
       autoSize: true,
       layout: { attributionLogo: false, fontFamily: getComputedStyle(document.body).fontFamily, fontSize: 12, panes: { separatorHoverColor: "transparent" } },
       rightPriceScale: { borderVisible: false },
-      timeScale: { borderVisible: false, timeVisible: true, minBarSpacing: 0.05, tickMarkFormatter: tick, rightOffset: 2 },
+      timeScale: { borderVisible: false, timeVisible: true, minBarSpacing: 0.05, tickMarkFormatter: tick, rightOffsetPixels: 24 },
       localization: { priceFormatter: (value) => f.number(value) },
       crosshair: { horzLine: { labelVisible: false }, vertLine: { labelVisible: false } }, // the tooltip says it to the minute
     });
