@@ -183,12 +183,13 @@ def asked(sock: socket.socket, question: Question) -> Answer:
 
 
 def line_from(sock: socket.socket) -> bytes:
+    """One line; what has come behind it stays where it is."""
     said = b""
     while not said.endswith(b"\n"):
-        chunk = sock.recv(65_536)
-        if not chunk:
+        seen = sock.recv(65_536, socket.MSG_PEEK)
+        if not seen:
             raise ConnectionError(f"it has hung up after {said!r}")
-        said += chunk
+        said += sock.recv(seen.find(b"\n") + 1 or len(seen))
     return said
 
 
