@@ -40,6 +40,7 @@ _decoder = msgspec.json.Decoder(float_hook=Decimal)
 # The decoder recurses on C's stack and minds Python's limit only. py_ecc, which comes with eth_account and web3, lifts
 # that to 100,000: then 30 kB of brackets end the process.
 _DEEPEST = 5_000
+_MOST_DIGITS = 40  # of a number that people write: it is kept, and told, as it was written
 SECRETS = frozenset({"server.token", "chain.rpc", "rpc"})  # their values are never shown
 _CONTAINERS: tuple[Any, ...] = (tuple, dict)
 _SPARSE: tuple[type[Any], ...] = (Condition, StrategyParams, StrategySpec, PairQuotes)  # None there says "not given"
@@ -105,7 +106,7 @@ def _is_ordinary(number: float | Decimal) -> bool:
     if isinstance(number, int):
         return abs(number) < 10**18
     exact = number if isinstance(number, Decimal) else Decimal(repr(number))
-    return exact.is_finite() and (not exact or abs(exact.adjusted()) < 18)
+    return exact.is_finite() and abs(exact.adjusted()) < 18 and len(exact.as_tuple().digits) <= _MOST_DIGITS
 
 
 def _exactly(kind: type, words: str) -> Any:

@@ -68,4 +68,4 @@ def pct(fraction: Decimal | float) -> str:
 
 def price(amount: Decimal) -> str:
     """For sentences: a price with six significant digits, no exponent."""
-    return f"{amount:,.2f}" if amount >= 1000 else f"{amount:.6g}"
+    return f"{amount:,.2f}" if amount >= 1000 else f"{Decimal(f'{amount:.6g}'):f}"

@@ -10,13 +10,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-import yaml
 from attrs import fields, frozen, has
 
 from actors.ports import Market
 from protocol.codec import read_document, shown, to_plain
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import PRESETS, AgentConfig, MachineSettings
+from server.plain_yaml import NotYaml, plain_yaml
 
 FILE_NAME: Final = "forestay.toml"
 PREFIX: Final = "FORESTAY_"
@@ -220,13 +220,12 @@ def _anchored(document: Document, folder: Path) -> Document:
 def read_spec(path: Path) -> Any:
     """A strategy document out of a YAML file, unchecked. Raises UserError."""
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return plain_yaml(path.read_text(encoding="utf-8"))
+    except NotYaml as error:
+        where = f" line {error.line}:" if error.line else ""
+        raise UserError(f"{path}:{where} {error.reason}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-        where = f" line {mark.line + 1}:" if mark else ""
-        raise UserError(f"{path}:{where} is not valid YAML: {problem or 'it cannot be read'}") from None
 
 
 def _from_environment(environ: Mapping[str, str]) -> Document:

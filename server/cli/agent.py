@@ -207,16 +207,15 @@ def lay(document: dict[str, Any], change: str) -> None:
 
 def _document(name: str, content: bytes) -> Mapping[str, Any]:
     """JSON is YAML, too, but YAML makes floats of its numbers."""
-    import yaml
-
     from protocol.codec import from_json
+    from server.plain_yaml import plain_yaml
 
     try:
         found = from_json(content)
     except ValueError:
         try:
-            found = yaml.safe_load(content)
-        except (yaml.YAMLError, UnicodeDecodeError):
+            found = plain_yaml(content.decode())
+        except ValueError:
             raise UserError(f"{name}: is neither JSON nor YAML") from None
     if not isinstance(found, dict):
         raise UserError(f"{name}: must be a table of keys")

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def tail(since: int | None, as_json: bool, url: str | None, config: Path | None) -> None:
     """Follow a running daemon's stream, through its restarts."""
     client = client_of(config, url)
-    until_interrupted(lambda: _follow(client, since, as_json))
-    sys.exit(130)
+    if until_interrupted(lambda: _follow(client, since, as_json)):
+        sys.exit(130)
 
 
 async def _follow(client: Client, since: int | None, as_json: bool) -> None:

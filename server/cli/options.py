@@ -79,16 +79,18 @@ def first(errors: BaseExceptionGroup[Any]) -> Any:
     return first(found) if isinstance(found, BaseExceptionGroup) else found
 
 
-def until_interrupted(follow: Callable[[], Awaitable[None]]) -> None:
-    """Follow until Ctrl-C, or until it returns. Ctrl-C is heard here: raised wherever it comes, it can be lost in a
-    connection that closes. Raises UserError for what no coming back can cure."""
+def until_interrupted(follow: Callable[[], Awaitable[None]]) -> bool:
+    """Follow until Ctrl-C, or until it returns, or nobody reads any more. Was it Ctrl-C? That is heard here: raised
+    wherever it comes, it can be lost in a connection that closes. Raises UserError for what no coming back can cure."""
     import trio
 
     from server.client import ClientError
 
     mistake: BaseException | None = None
+    interrupted = False
 
     async def within() -> None:
+        nonlocal interrupted
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as interrupts:
             async with trio.open_nursery() as nursery:
 
@@ -104,9 +106,11 @@ def until_interrupted(follow: Callable[[], Awaitable[None]]) -> None:
 
                 nursery.start_soon(followed)
                 async for _ in interrupts:
+                    interrupted = True
                     nursery.cancel_scope.cancel()
                     break
 
     trio.run(within)
     if mistake is not None:
         raise UserError(str(mistake))
+    return interrupted

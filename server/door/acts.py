@@ -53,7 +53,10 @@ def add_acts(app: QuartTrio, desk: ActDesk) -> None:
     @app.get("/agents/<id>/preflight")
     async def look(id: str) -> Response:
         desk.check(id)
-        _, checks = await _inspected(desk, force=request.args.get("force") == "true")
+        given = request.args.get("force", "false")
+        if given not in ("true", "false"):
+            raise Problem(422, "VALIDATION_ERROR", f"force = {given[:60]!r}: must be true or false")
+        _, checks = await _inspected(desk, force=given == "true")
         return desk.answer(checks)
 
     @app.post("/agents/<id>/promote")

@@ -61,6 +61,7 @@ COMMAND_SECONDS: Final = 10.0
 def make_app(door: Door) -> QuartTrio:
     """The ASGI app, without the gate."""
     app = QuartTrio("forestay", static_folder=None)
+    app.url_map.merge_slashes = False  # it would answer with a page that redirects
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["BODY_TIMEOUT"] = 10
     app.logger.handlers.clear()
@@ -78,6 +79,9 @@ def make_app(door: Door) -> QuartTrio:
     add_strategies(app, desk)
     add_health(app, door)
     add_acts(app, ActDesk(door.board, door.tower, door.armed, door.check, _object, lambda it: reply(it, door=door)))
+    for rule in app.url_map.iter_rules():
+        if rule.websocket:
+            rule.methods = None  # or plain HTTP were told that it may GET what is a stream
     return app
 
 
@@ -113,7 +117,8 @@ def _add_errors(app: QuartTrio) -> None:
         status = error.code or 500
         allowed = getattr(error, "valid_methods", None)
         code = (error.name or "error").upper().replace(" ", "_").replace("-", "_")
-        response = Problem(status, code, error.description or error.name).response()
+        late = "the body has not come in time" if status == 408 else None
+        response = Problem(status, code, late or error.description or error.name).response()
         if allowed:
             response.headers["Allow"] = ", ".join(sorted(allowed))
         return response

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
 import trio
-import yaml
 from attrs import evolve, frozen
 from quart import Response
 from quart_trio import QuartTrio
@@ -18,15 +17,18 @@ from protocol.codec import encoded, read_document
 from protocol.errors import InvalidSetting, UserError
 from protocol.settings import AgentConfig, MarketSettings
 from protocol.strategy import StrategySpec
-from protocol.times import parse_time, to_millis
+from protocol.times import parse_time, to_millis, to_wire
 from server.backtesting.queue import Backtests, QueueFull, Ticket
 from server.backtesting.worker import Job
 from server.door.problems import Problem
+from server.plain_yaml import plain_yaml
 from server.settings import Document, Offer, patched
 from server.strategies import text
 
 KEYS: Final = ("spec", "pairs", "from", "to", "days", "out_of_sample", "config")
 DEMO_DAYS: Final = 90
+DEMO_MAX_DAYS: Final = 3650
+DEMO_ENDS: Final = DEMO_BEGINS + timedelta(days=DEMO_MAX_DAYS)
 
 
 @frozen
@@ -107,15 +109,15 @@ def job(document: Document, desk: Desk) -> Job:
     patch = document.get("config", {})
     if not isinstance(patch, dict):
         raise UserError("config: must be a table of keys, laid over the agent's config")
-    base = evolve(desk.config(), watchlist=offer.pairs)
+    base = _narrowed(desk.config(), offer)
     if (given := document.get("spec")) is not None:
-        plain = yaml.safe_load(text(given)) if isinstance(given, str) else given
+        plain = plain_yaml(text(given)) if isinstance(given, str) else given
         spec = read_document(plain, StrategySpec, at="spec")
         base = evolve(base, strategy=evolve(base.strategy, spec=spec))
     config = patched(base, patch, offer, backtest=True)
     begin, end = _time(document, "from"), _time(document, "to")
-    if market.kind == "demo" and end is None:
-        end = (begin or DEMO_BEGINS) + timedelta(days=_number(document, "days", 1, 3650) or DEMO_DAYS)
+    if market.kind == "demo":
+        end = _end_of_demo(document, begin, end)
     elif document.get("days") is not None:
         raise UserError("days: is for the demo market, without `to`")
     if begin is not None and end is not None and begin >= end:
@@ -123,12 +125,33 @@ def job(document: Document, desk: Desk) -> Job:
     return Job(desk.agent, config, market, begin, end, _number(document, "out_of_sample", 0.01, 0.99))
 
 
+def _end_of_demo(document: Document, begin: datetime | None, end: datetime | None) -> datetime:
+    """A made-up market goes on for ever: a run over it does not."""
+    for name, at in (("from", begin), ("to", end)):
+        if at is not None and not DEMO_BEGINS <= at <= DEMO_ENDS:
+            span = f"from {to_wire(DEMO_BEGINS)} to {to_wire(DEMO_ENDS)}"
+            raise UserError(f"{name} = {document[name]!r}: a run over the demo market must lie {span}")
+    days = _number(document, "days", 1, DEMO_MAX_DAYS)
+    if end is None:
+        return min((begin or DEMO_BEGINS) + timedelta(days=days or DEMO_DAYS), DEMO_ENDS)
+    if days is not None:
+        raise UserError("days: is for the demo market, without `to`")
+    return end
+
+
+def _narrowed(config: AgentConfig, offer: Offer) -> AgentConfig:
+    """The agent's config for these pairs alone."""
+    own = {pair: limits for pair, limits in config.quotes.pairs.items() if pair in offer.pairs}
+    return evolve(config, watchlist=offer.pairs, quotes=evolve(config.quotes, pairs=own))
+
+
 def _pairs(given: Any, desk: Desk) -> tuple[MarketSettings, Offer]:
     """The market with these of its pairs; all of them where none are given."""
     if given is None:
         return desk.market, desk.offer
-    if not isinstance(given, list) or not given or not all(pair in desk.offer.pairs for pair in given):
-        raise UserError(f"pairs = {given!r}: must be a list out of {', '.join(desk.offer.pairs)}")
+    names = given if isinstance(given, list) and all(pair in desk.offer.pairs for pair in given) else []
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"pairs = {given!r}: must be a list out of {', '.join(desk.offer.pairs)}, each of them once")
     if desk.market.kind == "demo":
         return desk.market, evolve(desk.offer, pairs=tuple(sorted(given)))
     market = evolve(
@@ -157,6 +180,6 @@ def _number(document: Document, name: str, low: float, high: float) -> float | N
         return None
     if isinstance(given, bool) or not isinstance(given, int | float | Decimal):
         raise UserError(f"{name} = {given!r}: must be a number")
-    if not low <= given <= high:
+    if not Decimal(str(low)) <= Decimal(str(given)) <= Decimal(str(high)):
         raise UserError(f"{name} = {given}: must be from {low:g} to {high:g}")
     return float(given)

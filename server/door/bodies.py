@@ -14,6 +14,9 @@ from protocol.signing import REVOKE_WORDS
 
 GO_LIVE: Final = "go live"
 WRITE_OFF: Final = "write off"
+MAX_REASON: Final = 500
+BY_THE_API: Final = "by the API"
+SCHEMA: Final = "schema"  # what the API's description says of a field beside its type
 
 
 def _only(words: str) -> Any:
@@ -21,11 +24,19 @@ def _only(words: str) -> Any:
 
 
 def _words(words: str) -> Any:
-    return field(validator=_only(words))
+    return field(validator=_only(words), metadata={SCHEMA: {"const": words}})
+
+
+def _shortened(reason: str) -> str:
+    return reason.strip()[:MAX_REASON] or BY_THE_API
 
 
 _reason = field(
-    validator=matching(lambda text: 0 < len(text.strip()) <= 500, "must say why, in 500 characters at most")
+    validator=matching(
+        lambda text: len(text.strip()) > 0 and len(text) <= MAX_REASON,
+        f"must say why, in {MAX_REASON} characters at most",
+    ),
+    metadata={SCHEMA: {"pattern": r"\S", "maxLength": MAX_REASON}},
 )
 
 
@@ -42,7 +53,9 @@ class DemoteBody:
     """`reason` is journaled. `confirm` with "write off" also writes off what the wallet does not hold."""
 
     reason: str = _reason
-    confirm: str | None = field(default=None, validator=optional(_only(WRITE_OFF)))
+    confirm: str | None = field(
+        default=None, validator=optional(_only(WRITE_OFF)), metadata={SCHEMA: {"enum": [WRITE_OFF, None]}}
+    )
 
 
 @frozen
@@ -55,10 +68,11 @@ class ReapproveBody:
 
 @frozen
 class KillBody:
-    """`confirm` is "revoke signing"; `reason` is journaled."""
+    """`confirm` is "revoke signing"; `reason` is journaled, its first 500 characters, since a kill is not refused for
+    its words."""
 
     confirm: str = _words(REVOKE_WORDS)
-    reason: str = "by the API"
+    reason: str = field(default=BY_THE_API, converter=_shortened)
 
 
 @frozen
@@ -67,4 +81,7 @@ class WouldBe:
 
     pair: str
     side: Side
-    size: Decimal = field(validator=matching(lambda size: 0 < size <= 10**12, "must be above 0, at most 1e12"))
+    size: Decimal = field(
+        validator=matching(lambda size: 0 < size <= 10**12, "must be above 0, at most 1e12"),
+        metadata={SCHEMA: {"exclusiveMinimum": 0, "maximum": 10**12}},
+    )

@@ -58,7 +58,7 @@ class Door:
     def check(self, agent: str) -> None:
         """Is this our agent, and is there something to show of it?"""
         if agent not in (self.agent, "current"):
-            raise Problem(404, "AGENT_NOT_FOUND", f"there is no agent {agent!r}; this daemon runs {self.agent!r}")
+            raise Problem(404, "AGENT_NOT_FOUND", f"there is no agent {agent[:60]!r}; this daemon runs {self.agent!r}")
         if not self.board.ready.is_set() or self.board.risk.config is None:
             if outage := self.board.outage:
                 raise Problem(503, f"{outage.what.upper()}_UNAVAILABLE", outage.reason)

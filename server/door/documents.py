@@ -13,6 +13,7 @@ from protocol.described import components, ref, said, schema_of
 from protocol.events import EVENTS
 from protocol.schema import Schema
 from protocol.settings import AgentConfig
+from server.door.bodies import SCHEMA
 from server.door.routes import PAGING, ROUTES, Parameter, Route
 
 Document = dict[str, Any]
@@ -137,7 +138,7 @@ def _body(kind: type) -> Schema:
         "type": "object",
         **said(kind),
         "additionalProperties": False,
-        "properties": {a.name: schema_of(hints[a.name]) for a in fields(kind)},
+        "properties": {a.name: schema_of(hints[a.name]) | a.metadata.get(SCHEMA, {}) for a in fields(kind)},
         "required": [a.name for a in fields(kind) if a.default is NOTHING],
     }
 

@@ -93,5 +93,5 @@ def _sent(file: PageFile) -> Response:
         headers["Content-Encoding"] = "gzip"
     known = request.headers.get("If-None-Match", "")
     if known == "*" or headers["ETag"] in (tag.strip().removeprefix("W/") for tag in known.split(",")):
-        return Response(b"", 304, headers)
+        return Response(b"", 304, headers, content_type=file.kind)
     return Response(file.packed if packed else file.plain, headers=headers, content_type=file.kind)

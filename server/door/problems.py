@@ -18,6 +18,7 @@ TITLES: Final = {
     403: "Not from here",
     404: "Not found",
     405: "Method not allowed",
+    408: "Too slow",
     409: "The state forbids it",
     413: "Too large",
     415: "The body must be JSON",

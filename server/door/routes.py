@@ -52,16 +52,18 @@ def _one_of(name: str, about: str, *values: str) -> Parameter:
 
 TEXT: Final[Schema] = {"type": "string"}
 TIME: Final[Schema] = {"type": "string", "format": "date-time"}
-PAIRS: Final[Schema] = {"type": "array", "items": TEXT, "minItems": 1}
+PAIRS: Final[Schema] = {"type": "array", "items": TEXT, "minItems": 1, "uniqueItems": True}
 FROM: Final = Parameter("from", "From this time on, inclusive; UTC where no zone is given.", TIME)
 TO: Final = Parameter("to", "Up to this time, exclusive.", TIME)
 LIMIT: Final = Parameter(
     "limit", "Items of a page.", {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
 )
-CURSOR: Final = Parameter("cursor", "Out of the Link header of the page before.", {"type": "string"})
+CURSOR: Final = Parameter(
+    "cursor", "Out of the Link header of the page before.", {"type": "string", "pattern": r"^\d{1,18}\.\d{1,18}$"}
+)
 PAGING: Final = (FROM, TO, LIMIT, CURSOR)
 PAIR: Final = Parameter("pair", "Of this pair alone, such as ETH/USDT.", TEXT)
-FORCE: Final = _one_of("force", "As for a promotion out of PAPER.", "true")
+FORCE: Final = _one_of("force", "As for a promotion out of PAPER.", "true", "false")
 NOT_DURABLE: Final = "NOT_DURABLE: it is accepted and not on the disk yet; look again"
 MERGE_PATCH: Final[Schema] = {
     "type": "object",

@@ -23,6 +23,10 @@ def test_the_token_is_asked_for_and_forgotten_with_the_tab(
     page = context.new_page()
     page.goto(base)
     asked = page.get_by_role("dialog")
+    asked.get_by_label("Token").fill("what\u2013no-header-can-carry")
+    asked.get_by_role("button").click()
+    expect(asked).to_be_visible()
+    assert page.evaluate("sessionStorage.length") == 0
     asked.get_by_label("Token").fill("not-the-right-token-at-all")
     asked.get_by_role("button").click()
     expect(asked).to_contain_text("That was not it.")
@@ -77,6 +81,44 @@ def test_every_screen_is_reached_and_an_entry_is_opened_by_keyboard_alone(ended:
     expect(page.get_by_role("dialog").get_by_label("to confirm")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_who_skips_to_the_content_stays_where_he_is(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base, "journal?type=EXECUTED")
+    page.wait_for_selector(".entry")
+    page.locator("a.skip").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("[location.hash, document.activeElement.id]") == ["#/journal?type=EXECUTED", "main"]
+
+
+def test_a_question_that_was_left_by_going_back_is_not_asked_any_more(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base, "overview")
+    page.get_by_role("link", name="Settings").click()
+    page.get_by_role("button", name="Revoke signing").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.go_back()
+    page.wait_for_selector("main[data-screen=overview]")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_what_names_no_screen_is_the_overview(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base, "toString")
+    page.wait_for_selector("main[data-screen=overview]")
+
+
+NUMBERS = {
+    "price(0.00001234)": "0.00001234", "price(0.0123456)": "0.0123456", "price(1.23456)": "1.23456",
+    "price(1699.7849)": "1,699.78", "price(0)": "0.00000", "limit(0.025)": "2.5 %", "limit(0.125)": "12.5 %",
+    "limit(0.001)": "0.1 %", "limit(0.08)": "8 %", "signed(0.001, f.number)": "0.00",
+    "signed(-0.001, f.number)": "0.00", "signed(1.5, f.number)": "+1.50", "signed(-1.5, f.number)": "\u22121.50",
+    "signed(null, f.number)": "\u2013",
+}  # fmt: skip
+
+
+def test_numbers_are_shown_as_exactly_as_they_have_to_be(ended: Ended, window: Window) -> None:
+    page = window.open(ended.base)
+    for call, words in NUMBERS.items():
+        assert page.evaluate(f"import('/page/format.js').then((f) => f.{call})") == words, call
 
 
 def test_hostile_text_stays_text(ended: Ended, window: Window) -> None:

@@ -201,6 +201,23 @@ def test_a_page_that_stands_still_comes_back_to_all_of_it(
     assert shown == entries[: len(shown)]
 
 
+def test_a_page_that_gets_no_frames_any_more_is_told_all_the_same(
+    start_daemon: Callable[..., DaemonProcess], replayed: Callable[[int], Files], window: Window
+) -> None:
+    """As one that is hidden between a message and its frame."""
+    files = replayed(1000)
+    daemon = start_daemon(*files.flags, "--speed", "100")
+    page = window.open(daemon.ready(), "versions")
+    page.wait_for_selector(".snug td")
+    page.evaluate("window.requestAnimationFrame = () => 0")
+    ended = at_the_end(daemon, files.end)
+    expect(page.locator("#foot")).to_contain_text(f"event {ended.head:,}")
+    closed = sum(it["pnl"] is not None for it in ended.of("trade"))
+    assert closed > 1
+    record = page.get_by_role("row", name="Closed trades").get_by_role("cell")
+    expect(record).to_have_text(str(closed))  # a record moves under an open page
+
+
 def at_the_end_after_a_pause(page: Page, daemon: DaemonProcess, files: Files) -> Ended:
     """The page's one thread is kept busy while the market goes on."""
     page.evaluate("() => { const end = Date.now() + 3000; while (Date.now() < end); }")

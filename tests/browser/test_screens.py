@@ -69,6 +69,56 @@ def test_the_chart_is_told_in_words_and_its_tooltip_has_time_equity_phase_and_dr
     expect(tip).to_contain_text("Drawdown")
 
 
+POINT = "{ ts: '2026-01-02T%s:00.000Z', equity: %d, phase: '%s', dd_from_peak: 0 }"
+
+
+def test_a_chart_takes_two_changes_of_phase_in_one_bucket_and_goes_on(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base), "overview")
+    first, live, back = (
+        POINT % it for it in (("01:00", 1000, "paper"), ("02:05", 990, "live"), ("02:20", 1010, "paper"))
+    )
+    words = page.evaluate(
+        f"""async () => {{
+            const {{ EquityChart }} = await import("/page/chart.js");
+            const chart = new EquityChart();
+            document.querySelector("main").append(chart.element);
+            await chart.open();
+            const at = {{ points: 0, marks: 0, trades: 0 }};
+            const found = {{ interval: "1h", points: [{first}], marks: [], trades: [], at }};
+            chart.show(found);
+            chart.add([{live}, {back}].map((it, index) => ({{ ...it, event: "snapshot", seq: index + 1 }})));
+            const told = chart.words.textContent;
+            chart.show(found);
+            return [told, chart.words.textContent];
+        }}"""
+    )
+    assert "to 1,010.00 USDT" in words[0]
+    assert "to 1,000.00 USDT" in words[1]
+
+
+def test_a_chart_says_when_it_is_to_be_read_anew(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base), "overview")
+    found = page.evaluate(
+        """async () => {
+            const { EquityChart } = await import("/page/chart.js");
+            const chart = new EquityChart();
+            document.querySelector("main").append(chart.element);
+            await chart.open();
+            const at = { points: 0, marks: 0, trades: 0 };
+            const plain = { equity: 1, phase: "paper", dd_from_peak: 0 };
+            const point = (hour) => ({ ...plain, ts: new Date(hour * 3600e3).toISOString() });
+            chart.show({ interval: "1h", points: [0, 1, 2].map(point), marks: [], trades: [], at });
+            const outgrown = [];
+            for (let hour = 3; hour < 200; hour += 1) {
+                chart.add([{ ...point(hour), event: "snapshot", seq: hour }]);
+                outgrown.push(chart.outgrown);
+            }
+            return outgrown.indexOf(true) + 3;
+        }"""
+    )
+    assert found == 103
+
+
 @pytest.fixture
 def crowded(start_daemon: Callable[..., DaemonProcess], tmp_path: Path) -> Ended:
     """At the end of a market with many entries."""
@@ -109,6 +159,32 @@ def test_the_journal_is_filtered_by_type_pair_and_words(ended: Ended, window: Wi
     assert re.search(r"#/journal\?.*type=EXECUTED", page.url)
 
 
+def test_times_that_are_asked_for_are_instants_whatever_clock_is_shown(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "journal"), "journal")
+    at = ended.of("journal_entry")[50]["ts"]
+    page.get_by_label("From").fill("2022-02-01T12:00")
+    page.wait_for_function("() => location.hash.includes('2022-02-01T11%3A00%3A00.000Z')")
+    page.get_by_role("button", name="Times: local").click()
+    expect(page.get_by_label("From")).to_have_value("2022-02-01T11:00")
+    page.goto(f"{ended.base}/#/journal?to={at}")
+    expect(page.get_by_role("textbox", name="To")).to_have_value(at[:16])
+    earlier = [it["id"] for it in ended.of("journal_entry") if it["ts"] < at]
+    page.wait_for_function(f"wanted => ({SHOWN}).join() === wanted", arg=",".join(reversed(earlier)))
+
+
+def test_a_search_whose_first_page_is_short_goes_on_by_itself(
+    start_daemon: Callable[..., DaemonProcess], tmp_path: Path, window: Window
+) -> None:
+    """The first entry of so long a log that one look through it does not reach it."""
+    flags, end = full_of_entries(tmp_path, 100, 110)
+    long = at_the_end(start_daemon(*flags, "--speed", "max"), end)
+    started = long.of("journal_entry")[0]
+    assert "Started" not in str(long.get("/journal?q=Started&limit=100").json())
+    page = window.open(long.base, "journal?q=Started")
+    page.wait_for_selector(f".entry[data-seq='{started['seq']}']")
+    expect(page.locator(".endless > .none")).to_be_empty()
+
+
 def test_a_trade_leads_to_its_entry_and_back(ended: Ended, window: Window) -> None:
     page = drawn(window.open(ended.base, "trades"), "trades")
     trade = ended.of("trade")[-1]
@@ -122,7 +198,7 @@ def test_a_trade_leads_to_its_entry_and_back(ended: Ended, window: Window) -> No
 
 def test_trades_are_sorted_filtered_and_saved(ended: Ended, window: Window) -> None:
     page = drawn(window.open(ended.base, "trades"), "trades")
-    page.get_by_label("Side").select_option("sell")
+    page.get_by_role("combobox", name=re.compile("^Side")).select_option("sell")
     page.get_by_role("button", name="PnL").click()
     wanted = sorted((it for it in ended.of("trade") if it["side"] == "sell"), key=lambda it: -it["pnl"])
     shown = "[...document.querySelectorAll('.trades [data-seq]')].map(it => Number(it.dataset.seq))"
@@ -134,6 +210,17 @@ def test_trades_are_sorted_filtered_and_saved(ended: Ended, window: Window) -> N
         page.get_by_role("button", name="Save as CSV").click()
     with open(saving.value.path()) as file:
         assert [int(row["seq"]) for row in csv.DictReader(file)] == [it["seq"] for it in wanted]
+
+
+def test_trades_are_sorted_on_a_phone_too(ended: Ended, window: Window) -> None:
+    page = drawn(window.open(ended.base, "trades", size=PHONE), "trades")
+    trades = [it for it in ended.of("trade") if it["pnl"] is not None]
+    best, worst = (chosen(trades, key=lambda it: it["pnl"])["seq"] for chosen in (max, min))
+    first = page.locator(".trades [role=row][data-seq]").first
+    page.get_by_label("Sorted by").select_option("pnl")
+    expect(first).to_have_attribute("data-seq", str(best))
+    page.get_by_label("Order").select_option("asc")
+    expect(first).to_have_attribute("data-seq", str(worst))
 
 
 def test_the_risk_desk_has_every_limit_the_funnel_and_the_latest_blocks(ended: Ended, window: Window) -> None:
@@ -297,6 +384,18 @@ def test_a_strategy_is_adopted_as_a_version_and_the_versions_stand_side_by_side(
     page.get_by_role("button", name="Adopt as a new version").click()
     expect(page.get_by_text("It is in force")).to_be_visible()
     assert ended.get("/config").json()["risk"]["daily_drawdown_pct"] == 6
+
+    # What somebody else changes is shown and not undone; what one is just changing is left alone.
+    page.get_by_label("Losses in a row").fill("3")
+    change(ended.base, {"risk": {"daily_drawdown_pct": 4}})
+    expect(page.get_by_label("Daily drawdown, %")).to_have_value("4")
+    expect(page.get_by_label("Losses in a row")).to_have_value("3")
+    page.get_by_role("button", name="Adopt as a new version").click()
+    page.wait_for_function(
+        "() => document.querySelector(\"[name='risk.max_consecutive_losses']\").defaultValue === '3'"
+    )
+    risk = ended.get("/config").json()["risk"]
+    assert (risk["daily_drawdown_pct"], risk["max_consecutive_losses"]) == (4, 3)
 
 
 def test_a_no_is_explained_gate_by_gate(busy: Ended, window: Window) -> None:  # noqa: F811

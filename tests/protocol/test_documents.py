@@ -65,6 +65,14 @@ AGENT: list[tuple[dict[str, Any], str]] = [
     (agent(risk={"max_drawdown_pct": None}), "risk.max_drawdown_pct = None: must be a number"),
     (agent(risk={"max_drawdown_pct": 100}), "risk.max_drawdown_pct = 100: must be from 0.1 to 99"),
     (agent(risk={"max_drawdown_pct": float("inf")}), "risk.max_drawdown_pct = inf: must be a number of ordinary size"),
+    (
+        agent(risk={"max_drawdown_pct": Decimal("3." + "1" * 50)}),
+        f"risk.max_drawdown_pct = 3.{'1' * 50}: must be a number of ordinary size",
+    ),
+    (
+        agent(risk={"max_drawdown_pct": Decimal("0e999999999")}),
+        "risk.max_drawdown_pct = 0E+999999999: must be a number of ordinary size",
+    ),
     (agent(risk={"max_drawdown_pct": float("nan")}), "risk.max_drawdown_pct = nan: must be a number of ordinary size"),
     (
         agent(risk={"daily_drawdown_pct": 20}),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from protocol.events import Status
 from protocol.lifecycle import MOVES, Trigger, move, phase_of
-from protocol.money import booked, booked_down
+from protocol.money import booked, booked_down, price
 from protocol.orders import named
 from protocol.times import from_millis, from_wire, next_midnight, parse_time, to_millis, to_wire
 from tests.protocol.rows import times
@@ -153,3 +153,11 @@ def test_the_same_cause_has_the_same_name_and_another_cause_another(
     assert (named("ord", at, *one) == named("ord", at, *two)) == (one == two)
     assert named("jrn", at, *one).startswith("jrn_")
     assert named("ord", at, *one) != named("ord", at + timedelta(milliseconds=1), *one)
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [("0.0000005", "0.0000005"), ("0.00001234567", "0.0000123457"), ("98.44104", "98.4410"), ("2471.2345", "2,471.23")],
+)
+def test_a_price_has_six_digits_and_no_exponent(amount: str, words: str) -> None:
+    assert price(Decimal(amount)) == words

@@ -173,6 +173,8 @@ def children(pid: int) -> list[int]:
         ({"spec": 7}, "spec = 7"),
         ({"pairs": ["DOGE/USDT"]}, "ETH/USDT"),
         ({"pairs": []}, "pairs"),
+        ({"pairs": [ETH, ETH]}, "each of them once"),
+        ({"pairs": [[ETH], {}]}, "pairs"),
         ({"from": "yesterday"}, "from"),
         ({"from": 5}, "from = 5"),
         ({"from": "2024-04-01T00:00:00Z", "to": "2024-03-01T00:00:00Z"}, "before"),
@@ -191,6 +193,25 @@ def test_what_cannot_be_run_is_refused_by_name(
     assert response.status_code == 422, response.text
     assert words in response.json()["detail"]
     assert replaying[0].get("/backtests").json() == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{"from": "9999-12-31"}, {"from": "9999-01-01", "days": 1}, {"to": "9999-12-31"}, {"to": "2020-01-01"},
+     {"from": "2026-02-01", "to": "2026-03-01", "days": 1}, {"days": 3651}],
+)  # fmt: skip
+def test_a_run_over_what_is_made_up_has_an_end(document: Any, demo: DaemonProcess) -> None:
+    response = post(demo, document)
+    assert response.status_code == 422, response.text
+    assert response.json()["detail"].split()[0].rstrip(":") in document
+
+
+def test_a_run_may_leave_out_pairs_that_have_limits_of_their_own(demo: DaemonProcess) -> None:
+    own = {"quotes": {"pairs": {ETH: {"max_age_seconds": 3600}}}}
+    assert httpx.patch(f"{demo.base}/agents/current/config", json=own, timeout=60).status_code == 200
+    ticket = post(demo, {"pairs": ["CAKE/USDT"], "days": 1, "out_of_sample": 0.01})
+    assert ticket.status_code == 202, ticket.text
+    assert ended(demo, ticket.json()["id"])["state"] == "done"
 
 
 def test_rules_may_be_switched_off_here_and_only_here(replaying: tuple[DaemonProcess, Path]) -> None:

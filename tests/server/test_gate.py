@@ -107,6 +107,12 @@ def test_what_any_form_can_send_is_refused_on_every_writing_method(busy: Ended, 
         assert (answer.status, answer.code) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "0"}, {"Content-Type": "text/plain"}])
+def test_a_delete_needs_no_body(busy: Ended, headers: Headers) -> None:
+    answer = ask(busy.base, "DELETE", "/backtests/bt_0", headers)
+    assert (answer.status, answer.code) == (404, "BACKTEST_NOT_FOUND")
+
+
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"]
 )

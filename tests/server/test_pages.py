@@ -36,6 +36,7 @@ def test_the_page_is_sent_under_a_strict_policy_and_kept_by_etag(busy: Ended) ->
             assert re.fullmatch(r'"[\w-]+"', answer.headers["etag"])
         known = ask(busy.base, "GET", path, GZIP | {"If-None-Match": packed.headers["etag"]})
         assert (known.status, known.body, known.headers["etag"]) == (304, b"", packed.headers["etag"])
+        assert known.headers["content-type"] == plain.headers["content-type"]
         assert ask(busy.base, "GET", path, {"If-None-Match": '"other"'}).status == 200
         assert ask(busy.base, "HEAD", path).status == 200
 

@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from actors.journal.chain import Head, seal
+from protocol.codec import read_document
 from protocol.errors import Outage
 from protocol.schema import indicators_document, strategy_schema
 from protocol.times import EPOCH
 from server.door.app import make_app
+from server.door.bodies import KillBody
 from server.door.desk import Door
 from tests.server.clients import JSON, PATIENCE, Answer, Ended, ask, at_the_end, change, client_of, frames_in
 from tests.server.doors import ROWS, SNAPSHOT_ROW, show
@@ -440,6 +442,7 @@ IMPOSSIBLE_QUERIES = [
     *(("/funnel", "pair", value) for value in ("DOGE/USDT", "eth/usdt", "ETH", "")),
     *(("/funnel", "from", value) for value in ("yesterday", "")),
     *(("/funnel", "to", value) for value in ("1969-12-31T23:59:59Z", "2024-02-30")),
+    *(("/preflight", "force", value) for value in ("yes", "TRUE", "")),
 ]
 
 
@@ -471,6 +474,8 @@ STRANGE = [
     ("GET", "/agents/current/nowhere", 404, "NOT_FOUND"),
     ("GET", "/agents/current/equity/", 404, "NOT_FOUND"),
     ("GET", "/ws/agents/current", 404, "NOT_FOUND"),
+    ("POST", "/nowhere", 404, "NOT_FOUND"),
+    ("GET", "/agents//current", 404, "NOT_FOUND"),
     ("POST", "/agents/nobody/config", 405, "METHOD_NOT_ALLOWED"),
     ("DELETE", "/agents/current/config", 405, "METHOD_NOT_ALLOWED"),
     ("PUT", "/agents", 405, "METHOD_NOT_ALLOWED"),
@@ -488,6 +493,22 @@ STRANGE = [
 def test_an_unknown_path_or_method_is_a_problem(busy: Ended, method: str, path: str, status: int, code: str) -> None:
     answer = ask(busy.base, method, path, JSON if method != "GET" else {}, b"{}" if method != "GET" else b"")
     assert (answer.status, answer.code) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("promote", {"POST", "OPTIONS"}), ("config", {"GET", "HEAD", "PATCH", "OPTIONS"})]
+)
+def test_what_is_said_to_be_allowed_is_what_there_is(busy: Ended, path: str, allowed: set[str]) -> None:
+    for method in ("OPTIONS", "PUT"):
+        answer = ask(busy.base, method, f"/agents/current/{path}", JSON)
+        assert set(answer.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize(
+    ("reason", "kept"), [("", "by the API"), ("  I saw smoke ", "I saw smoke"), ("x" * 600, "x" * 500)]
+)
+def test_a_kill_is_not_refused_for_its_words(reason: str, kept: str) -> None:
+    assert read_document({"confirm": "revoke signing", "reason": reason}, KillBody).reason == kept
 
 
 MALFORMED = [b"", b"{", b"{'a': 1}", b"NaN", b"\xff\xfe", b'{"a": 1} x', b'"\\ud800"', b'{"a": 01}']

@@ -325,7 +325,9 @@ def test_a_strategy_that_cannot_be_is_refused_by_its_path(tmp_path: Path, conten
     assert problem.startswith(words)
 
 
-@pytest.mark.parametrize("content", [None, "{", "a: b: c", "!!python/object/apply:os.getpid []"])
+@pytest.mark.parametrize(
+    "content", [None, "{", "a: b: c", "!!python/object/apply:os.getpid []", "a: !!bool b", "a: 2026-02-30"]
+)
 def test_a_strategy_file_that_cannot_be_read_is_named(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "mine.yaml").write_text(content, encoding="utf-8")

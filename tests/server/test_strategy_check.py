@@ -38,13 +38,25 @@ MISTAKES = {
     "a series that this market lacks": (strategies.text("fear-and-greed-v1"), "fear_and_greed"),
     "a list": ("- 1\n", "must be a table"),
     "nothing": ("", "must be a table"),
-    "no text": (17, "must be YAML"),
     "too long a text": ("#" * 20_000, "16,384 characters"),
     "aliases": ("a: &a [1]\nb: [*a, *a]\n", "aliases"),
     "depths": ("[" * 5000, "levels"),
     "a tag": ("!!python/object/apply:os.system [true]", "not valid YAML"),
     "a control character": ("name: \x00", "YAML"),
+    "a value that its tag does not know": ("a: !!bool abc", "not valid YAML"),
+    "a time that is none": ("a: !!timestamp abc", "not valid YAML"),
+    "a number of no digits": ("a: !!int ''", "not valid YAML"),
+    "a number without end": ("a: " + "59:" * 3000 + "59.5", "not valid YAML"),
+    "a day that is not": ("a: 2026-02-30", "not valid YAML"),
+    "a character beyond all": ('a: "\\UFFFFFFFF"', "not valid YAML"),
+    "half a character": (GOOD + '\n"\\uD800": 1\n', "not valid YAML"),
 }
+
+
+@pytest.mark.parametrize("text", [17, None, ["a"], {}])
+def test_what_is_no_text_is_no_mistake_in_one(busy: Ended, text: object) -> None:
+    answer = change(busy.base, {"text": text}, "/strategies/check", "POST")
+    assert (answer.status, answer.code) == (422, "VALIDATION_ERROR")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

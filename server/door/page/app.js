@@ -37,9 +37,9 @@ function begin() {
 }
 
 function askToken() {
-  const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, "aria-describedby": "token-why" });
+  const field = h("input", { type: "password", id: "token", autocomplete: "off", required: true, pattern: "\\s*[A-Za-z0-9_\\-]+\\s*", title: "letters, digits, - and _", "aria-describedby": "token-why" });
   const wrong = client.token() !== null;
-  const dialog = h("dialog", { "aria-labelledby": "token-title" },
+  const dialog = h("dialog.token", { "aria-labelledby": "token-title" },
     h("form", { onsubmit: (event) => {
       event.preventDefault();
       token = field.value.trim();
@@ -62,7 +62,7 @@ function askToken() {
 
 function place() {
   const [name, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  return { name: name in SCREENS ? name : "overview", query: new URLSearchParams(query) };
+  return { name: Object.hasOwn(SCREENS, name) ? name : "overview", query: new URLSearchParams(query) };
 }
 
 async function route() {
@@ -97,6 +97,7 @@ async function route() {
 
 /** To where the address leads now; who works by keyboard is there, too. */
 async function arrive() {
+  document.querySelectorAll("dialog:not(.token)").forEach((dialog) => dialog.close());
   await route();
   if (!$("main").contains(document.activeElement)) $("main").focus();
 }
@@ -186,6 +187,10 @@ $("clock").addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme(f.stored(THEME)));
 $("places").append(...Object.entries(SCREENS).map(([name, [title]]) => h("a", { href: `#/${name}`, "data-name": name }, title)));
 window.addEventListener("hashchange", arrive);
+document.querySelector("a.skip").addEventListener("click", (event) => {
+  event.preventDefault(); // its address names no screen
+  $("main").focus();
+});
 document.querySelector("a.stop").addEventListener("click", ({ target }) => location.hash === target.hash && arrive());
 window.addEventListener("online", () => live.stream?.reconnect());
 document.addEventListener("visibilitychange", () => document.hidden || live._look());

@@ -97,7 +97,7 @@ export class EquityChart {
   /** Show a range, as `readRange` reads it. */
   show({ interval, points, marks, trades, at }) {
     this._at = at;
-    for (const run of this._runs ?? []) this._chart.removeSeries(run.series);
+    for (const run of this._runs ?? []) if (run.series) this._chart.removeSeries(run.series);
     if (this._falls) this._chart.removeSeries(this._falls);
     this._bucket = INTERVALS[interval];
     this._offset = f.offset(points.at(-1)?.ts ?? Date.now());
@@ -115,6 +115,7 @@ export class EquityChart {
     lower?.setStretchFactor(1);
     this._paint(colours);
     this._chart.timeScale().fitContent();
+    this._begun = this._points.size;
     text(this.note, trades ? "" : `More than ${f.count(MARKED_TRADES)} trades lie in this range: choose a shorter one to see them marked.`);
     this._tell();
   }
@@ -126,7 +127,7 @@ export class EquityChart {
     for (const event of events) {
       const mark = event.event === "journal_entry" && event.seq > this._at.marks && markOf(event);
       if (event.event === "snapshot" && event.seq > this._at.points) touched.add(this._keep(event));
-      else if (event.event === "trade" && event.seq > this._at.trades && this._trades && this._trades.length < MARKED_TRADES) marked = Boolean(this._trades.push(event));
+      else if (event.event === "trade" && event.seq > this._at.trades && this._trades) marked = Boolean(this._trades.push(event));
       else if (mark && !this._marks.some(({ id }) => id === mark.id)) marked = Boolean(this._marks.push(mark));
     }
     for (const point of touched) {
@@ -139,6 +140,11 @@ export class EquityChart {
     }
     if (marked) for (const run of this._runs) this._mark(run);
     if (touched.size || marked) this._tell();
+  }
+
+  /** Has so much come that it is no longer this range, or more trades than are marked? Then it is to be read anew. */
+  get outgrown() {
+    return this._points.size > this._begun + Math.max(100, this._begun / 4) || this._trades?.length > MARKED_TRADES;
   }
 
   /** A point of its bucket and of its run of one phase; the last one of a bucket counts. */

@@ -31,6 +31,8 @@ export function coded(words) {
   return words.split("`").map((part, at) => (at % 2 ? h("code", part) : part));
 }
 
+const FOCUSED = "a, button, input, select, [tabindex]";
+
 /** A function that gives `element` what `build` makes of a value, if the value is another one than before. */
 export function redrawn(element, build) {
   let before;
@@ -38,7 +40,9 @@ export function redrawn(element, build) {
     const now = JSON.stringify(value);
     if (now === before) return;
     before = now;
+    const focused = [...element.querySelectorAll(FOCUSED)].indexOf(document.activeElement);
     element.replaceChildren(...[build(value)].flat(Infinity).filter((child) => child != null && child !== false));
+    if (focused >= 0) element.querySelectorAll(FOCUSED)[focused]?.focus({ preventScroll: true });
   };
 }
 

@@ -88,7 +88,7 @@ export class Forestay {
   }
 
   /** The same for any address. */
-  async ask(method, address, body = {}, { signal } = {}) {
+  async ask(method, address, body = {}, { signal = this.patience && AbortSignal.timeout(this.patience) } = {}) {
     return this._plain(await this._request(method, address, JSON.stringify(body), signal));
   }
 

@@ -73,13 +73,15 @@ export function number(value, digits = 2) {
 export const count = (value) => number(value, 0);
 export const usdt = (value) => (value == null ? "–" : `${number(value)} USDT`);
 export const percent = (fraction, digits = 2) => (fraction == null ? "–" : `${number(fraction * 100, digits)} %`);
-export const signed = (value, words) => (value == null ? "–" : value > 0 ? `+${words(value)}` : words(value));
+/** A limit, a fraction, as somebody has set it. */
+export const limit = (fraction) => `${Number((fraction * 100).toFixed(4))} %`;
+export const signed = (value, words) => (value > 0 && /[1-9]/.test(words(value)) ? `+${words(value)}` : value == null ? "–" : words(value));
 export const tone = (value) => (value > 0 ? "gain" : value < 0 ? "loss" : "");
 
 /** A price: so many digits that six of them mean something. */
 export function price(value) {
   if (value == null) return "–";
-  const before = Math.max(1, Math.floor(Math.log10(Math.abs(value) || 1)) + 1);
+  const before = value ? Math.floor(Math.log10(Math.abs(value))) + 1 : 1;
   return number(value, Math.max(2, Math.min(8, 6 - before)));
 }
 

@@ -48,19 +48,23 @@ export function mount(main, { client, live, query, go }) {
 }
 
 function asQuery({ type, tag, q, pair, from, to }) {
-  return { type, tag, q, pair, from: asUtc(from), to: asUtc(to) };
+  return { type, tag, q, pair, from: instant(from), to: instant(to) };
 }
 
-/** A time as it is typed, or as somebody wrote it into the address, where it may be none. */
-function asUtc(local) {
-  const at = new Date(f.inUtc() ? `${local}Z` : local);
-  return local && !Number.isNaN(at.getTime()) ? at.toISOString() : "";
+/** An instant of the address, where somebody may have written what is none. */
+function instant(words) {
+  const at = new Date(words);
+  return words && !Number.isNaN(at.getTime()) ? at.toISOString() : "";
 }
+
+/** What is typed, which is of the reader's clock, as an instant, and back. */
+const typed = (local) => instant(local && f.inUtc() ? `${local}Z` : local);
+const shown = (words) => (instant(words) ? new Date(Date.parse(words) + 1000 * f.offset(words)).toISOString().slice(0, 16) : "");
 
 function fits(event, { type, tag, q, pair, from, to }) {
   return event.event === "journal_entry" && (!type || event.type === type) && (!tag || event.tags.includes(tag))
     && (!pair || event.tags.includes(pair)) && (!q || event.text.toLowerCase().includes(q.toLowerCase()))
-    && (!from || event.ts >= asUtc(from)) && (!to || event.ts < asUtc(to));
+    && (!from || event.ts >= instant(from)) && (!to || event.ts < instant(to));
 }
 
 function filters(wanted, live, filter) {
@@ -70,6 +74,7 @@ function filters(wanted, live, filter) {
     timer = setTimeout(() => filter(name, target.value.trim()), 250);
   };
   const now = (name) => ({ target }) => filter(name, target.value);
+  const at = (name, label) => h("label", label, h("input", { type: "datetime-local", value: shown(wanted[name]), onchange: ({ target }) => filter(name, typed(target.value)) }));
   const choice = (name, label, values) => h("label", label,
     h("select", { onchange: now(name) }, h("option", { value: "" }, "all"),
       values.map((value) => h("option", { value, selected: wanted[name] === value }, value))));
@@ -78,8 +83,7 @@ function filters(wanted, live, filter) {
     choice("type", "Type", TYPES),
     choice("pair", "Pair", live.agent.market.pairs),
     h("label", "Tag", h("input", { value: wanted.tag, oninput: later("tag"), placeholder: "such as quote" })),
-    h("label", "From", h("input", { type: "datetime-local", value: wanted.from, onchange: now("from") })),
-    h("label", "To", h("input", { type: "datetime-local", value: wanted.to, onchange: now("to") })));
+    at("from", "From"), at("to", "To"));
 }
 
 function showOne(root, { client, live }, { id, at }, away) {

@@ -38,6 +38,7 @@ export class EndlessList {
     this._pages.replaceChildren();
     this._next = null;
     this._attach(page);
+    this._lookAgain();
   }
 
   /** What could not be read is told where it would stand. */
@@ -48,7 +49,7 @@ export class EndlessList {
   /** Items that came, oldest first. */
   add(items) {
     if (!items.length) return;
-    const reading = !this._newestFirst || window.scrollY > 200 || this._head.contains(document.activeElement);
+    const reading = !this._newestFirst || window.scrollY > 200 || [this._head, this._pages].some((it) => it.contains(document.activeElement));
     if (!reading && this._waiting) return this._again();
     if (reading) {
       this._waiting += items.length;
@@ -140,10 +141,12 @@ export class EndlessList {
     } finally {
       this._reading = false;
     }
-    // What is in sight stays in sight without a further word of the observer.
-    if (this._atEnd) {
-      this._seen.unobserve(this._end);
-      this._seen.observe(this._end);
-    }
+    if (this._atEnd) this._lookAgain();
+  }
+
+  /** What is in sight stays in sight without a further word of the observer. */
+  _lookAgain() {
+    this._seen.unobserve(this._end);
+    this._seen.observe(this._end);
   }
 }

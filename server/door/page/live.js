@@ -10,6 +10,7 @@ const KEPT = {
   objectives: { path: "/risk/objectives", after: ["trade", "status_change", "snapshot", "config", "candle"] },
   positions: { path: "/positions", after: ["trade", "snapshot", "candle"] },
   performance: { path: "/performance", after: ["trade", "status_change", "snapshot", "candle"] },
+  versions: { path: "/config/versions", after: ["trade", "snapshot", "config"] },
   health: { path: "/health", after: ["poll"] },
 };
 
@@ -187,11 +188,12 @@ export class Live {
     if (this._flushing) return;
     this._flushing = true;
     const flush = () => {
+      if (!this._flushing) return;
       this._flushing = false;
       this._flush();
     };
-    if (document.hidden) setTimeout(flush, 250);
-    else requestAnimationFrame(flush);
+    if (!document.hidden) requestAnimationFrame(flush);
+    setTimeout(flush, 250); // who looks elsewhere meanwhile gets no frame
   }
 
   _flush() {

@@ -79,7 +79,10 @@ function chart({ client, live }) {
     unfollow = live.follow(() => drawn.open().then(() => readRange(client, live.agent, name)), (found, problem) => {
       error.replaceChildren(...(problem ? [trouble(problem)] : []));
       if (found) drawn.show(found);
-    }, (events) => drawn.add(events));
+    }, (events) => {
+      drawn.add(events);
+      if (drawn.outgrown) choose(name);
+    });
   }
 
   drawn.open().catch(() => {}); // it is asked for again with the first range
@@ -103,7 +106,7 @@ function chart({ client, live }) {
 const CRITERIA = {
   expectancy: ["Expectancy after fees", (it) => f.signed(it.current, f.usdt), (it) => (it.met ? 1 : 0), () => "must be above 0"],
   trade_floor: ["Closed trades", (it) => `${f.count(it.current)} of ${f.count(it.limit)}`, (it) => it.current / it.limit],
-  max_drawdown: ["Max drawdown of the run", (it) => `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`, (it) => it.current / it.limit, headroom],
+  max_drawdown: ["Max drawdown of the run", (it) => `${f.percent(it.current)} of ${f.limit(it.limit)}`, (it) => it.current / it.limit, headroom],
 };
 const STANDINGS = {
   EVALUATING: "Its record is being made.",
@@ -154,7 +157,7 @@ function use(it) {
 export function limitBars(found) {
   return found.map((it) => {
     const counted = !SHARES.has(it.rule);
-    const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.percent(it.limit, 0)}`;
+    const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.limit(it.limit)}`;
     const full = it.rule === "max_concurrent" || it.rule === "per_pair_exposure"; // what may be used up
     return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it), it.rule === "max_drawdown" ? "of this evaluation run" : ""].filter(Boolean).join(" · ") });
   });
@@ -178,11 +181,14 @@ function positions(live) {
 
 // --- what it is doing
 
+/** Does somebody look at it just now? */
+const isRead = (row) => row.querySelector("details[open]") !== null || row.contains(document.activeElement);
+
 function latest({ client, live }) {
   const rows = h("div.rows", { role: "list", "aria-label": "Last journal entries" });
   const put = (entries) => {
     rows.prepend(...entries.slice(-LAST_ENTRIES).reverse().map((entry) => entryRow(entry, client)));
-    while (rows.childElementCount > LAST_ENTRIES) rows.lastElementChild.remove();
+    for (const row of [...rows.children].slice(LAST_ENTRIES)) if (!isRead(row)) row.remove();
   };
   const unfollow = live.follow(
     () => client.get("/journal", { limit: LAST_ENTRIES }),

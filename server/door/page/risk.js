@@ -65,6 +65,7 @@ function wouldPass({ client, live }) {
 
   async function ask(event) {
     event.preventDefault();
+    answer.replaceChildren(h("p.note", "Asking…"));
     try {
       const found = await client.send("POST", "/risk/check", { pair: pair.value, side: side.value, size: Number(size.value) });
       answer.replaceChildren(

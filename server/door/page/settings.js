@@ -102,6 +102,7 @@ function ask(act, client, live) {
       await client.send("POST", act.path, act.body(reason?.value.trim(), live), { signal: AbortSignal.timeout(act.patience ?? 120_000) });
       said.replaceChildren(h("p.good-news", act.done));
       typed.disabled = true;
+      if (reason) reason.disabled = true;
       live.renew("health", "objectives", "evaluation", "positions");
     } catch (error) {
       said.replaceChildren(error instanceof Problem ? trouble(error) : h("p.trouble", `The daemon does not answer (${error.message}), so nobody knows here whether it was done. `, act.otherwise && coded(act.otherwise)));
@@ -138,37 +139,49 @@ const LIMITS = [
 ];
 
 function config(client, live) {
-  const fields = h("div.filters"), said = h("div", { role: "status" });
-  let before = {};
+  const inputs = LIMITS.map(([key]) => [key, h("input", { type: "number", step: "any", name: key, required: true })]);
+  const fields = h("div.filters", LIMITS.map(([, label], at) => h("label", label, inputs[at][1]))), said = h("div", { role: "status" });
+  let before = {}, unfollow;
   const sure = h("button", { type: "submit", disabled: true }, "Adopt as a new version");
   const form = h("form", { onsubmit: adopt }, fields, said, sure);
   const value = (document, key) => key.split(".").reduce((it, name) => it?.[name], document);
 
-  const unfollow = live.follow(() => client.get("/config"), (page, error) => {
-    said.replaceChildren(...(error ? [trouble(error)] : []));
-    sure.disabled = Boolean(error);
-    if (!error) {
-      before = page.body;
-      fields.replaceChildren(...LIMITS.map(([key, label]) => h("label", label, h("input", { type: "number", step: "any", name: key, value: value(before, key), required: true }))));
+  /** As it is in force now, by whomever; what somebody is just changing here is left alone. */
+  function show(document) {
+    before = document;
+    for (const [key, input] of inputs) {
+      const untouched = input.value === input.defaultValue;
+      input.defaultValue = value(document, key);
+      if (untouched) input.value = input.defaultValue;
     }
-  });
+  }
+
+  function read() {
+    unfollow?.();
+    unfollow = live.follow(() => client.get("/config"), (page, error) => {
+      if (error || sure.disabled) said.replaceChildren(...(error ? [trouble(error)] : []));
+      sure.disabled = Boolean(error);
+      if (page) show(page.body);
+    }, (events) => events.some((it) => it.type === "CONFIG_CHANGE") && read());
+  }
 
   async function adopt(event) {
     event.preventDefault();
     const patch = {};
-    for (const [key] of LIMITS) {
-      const [section, name] = key.split("."), given = Number(form.elements[key].value);
+    for (const [key, input] of inputs) {
+      const [section, name] = key.split("."), given = Number(input.value);
       if (given !== value(before, key)) (patch[section] ??= {})[name] = given;
     }
     if (!Object.keys(patch).length) return said.replaceChildren(h("p.note", "Nothing is changed."));
     try {
-      before = await client.send("PATCH", "/config", patch, { signal: AbortSignal.timeout(60_000) });
+      show(await client.send("PATCH", "/config", patch, { signal: AbortSignal.timeout(60_000) }));
       said.replaceChildren(h("p.good-news", "It is in force; a fresh evaluation has begun."));
     } catch (error) {
       said.replaceChildren(trouble(error));
     }
   }
 
+  read();
   const element = card("Limits and criteria", h("p.note", "Each change makes a new version of the config and begins a fresh evaluation. While live, no limit can be loosened."), form);
-  return { element, close: unfollow };
+  return { element, close: () => unfollow() };
 }

@@ -183,7 +183,7 @@ function backtests(client, live, spec) {
     } catch (error) {
       if (closed) return;
       if (passes(error)) return void (timer = setTimeout(look, 5 * LOOK_MS, id));
-      state.replaceChildren(trouble(error));
+      if (error.code !== "BACKTEST_NOT_FOUND") state.replaceChildren(trouble(error)); // of another log, or forgotten
       left.ticket = null;
     }
     cancel.hidden = true;

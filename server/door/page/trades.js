@@ -82,10 +82,15 @@ function filters(wanted, live, change, csv) {
   const choice = (name, label, values) => h("label", label,
     h("select", { onchange: ({ target }) => change({ [name]: target.value }) }, h("option", { value: "" }, "all"),
       values.map((value) => h("option", { value, selected: wanted[name] === value }, value))));
+  // Where there is no room for the headings, which sort.
+  const narrow = (name, label, options, now) => h("label.narrow", label,
+    h("select", { name, onchange: ({ target }) => change({ [name]: target.value }) }, options.map(([value, title]) => h("option", { value, selected: value === now }, title))));
   return h("form.filters", { onsubmit: (event) => event.preventDefault(), "aria-label": "Filters" },
     choice("phase", "Book", ["paper", "live"]),
     choice("pair", "Pair", live.agent.market.pairs),
     choice("side", "Side", ["buy", "sell"]),
+    narrow("sort", "Sorted by", COLUMNS.filter(([name]) => name), wanted.sort || "ts"),
+    narrow("order", "Order", [["desc", "falling"], ["asc", "rising"]], wanted.order || "desc"),
     wanted.ref && h("button.quiet", { type: "button", onclick: ({ target }) => (target.remove(), change({ ref: "" })) }, "All trades"),
     h("button.quiet", { type: "button", onclick: csv }, "Save as CSV"));
 }

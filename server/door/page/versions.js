@@ -1,6 +1,6 @@
 // Each version of the config with its own record, side by side.
 
-import { card, h, table, trouble } from "./dom.js";
+import { card, h, redrawn, table } from "./dom.js";
 import * as f from "./format.js";
 
 const RECORD = [
@@ -9,24 +9,23 @@ const RECORD = [
   ["Fees", (it) => f.usdt(it.fees)], ["Slippage", (it) => f.usdt(it.slippage)], ["Exposure", (it) => f.percent(it.exposure, 0)],
 ];
 
-export function mount(main, { client, live }) {
-  const body = h("div", h("p.none", "Reading…"));
-  main.append(body);
-  let unfollow;
-  const read = () => {
-    unfollow?.();
-    unfollow = live.follow(
-      () => client.get("/config/versions"),
-      (page, error) => body.replaceChildren(...(error ? [trouble(error)] : drawn(page.body))),
-      (events) => events.some((it) => it.type === "CONFIG_CHANGE") && read(),
-    );
+export function mount(main, { live }) {
+  const body = h("div", h("p.none", "Reading…")), records = h("div"), changes = h("div");
+  const draw = redrawn(records, sideBySide), tellChanges = redrawn(changes, whatChanged);
+  const tell = () => {
+    const found = live.kept("versions");
+    if (!found) return;
+    draw([...found].reverse());
+    tellChanges(found.map(({ record, ...it }) => it).reverse());
+    if (!records.isConnected) body.replaceChildren(records, changes);
   };
-  read();
-  return () => unfollow();
+  main.append(body);
+  const unwatch = live.watch(tell);
+  tell();
+  return unwatch;
 }
 
-function drawn(versions) {
-  const newest = [...versions].reverse();
+function sideBySide(newest) {
   const rows = [
     ["Strategy", ...newest.map((it) => it.config.strategy.spec.name)],
     ["From", ...newest.map((it) => f.time(it.ts))],
@@ -34,11 +33,14 @@ function drawn(versions) {
   ];
   const columns = ["Paper record of", ...newest.map((it, at) => `Version ${it.version}${at ? "" : ", in force"}`)]
     .map((title, at) => [title, (row) => row[at], at ? "num" : ""]);
-  const changes = newest.map((it, at) => [it, newest[at + 1]]).map(([it, before]) => h("details.version", { open: newest.length < 3 && !before },
+  return card("Records side by side", h("div.snug", table("Records of the config's versions", columns, rows)));
+}
+
+function whatChanged(newest) {
+  return card("What was changed", newest.map((it, at) => [it, newest[at + 1]]).map(([it, before]) => h("details.version", { open: newest.length < 3 && !before },
     h("summary", h("b", `Version ${it.version}`), ` · ${f.time(it.ts)} · `, before ? summary(before.config, it.config) : "the first one"),
     before ? changed(before.config, it.config) : null,
-    h("details", h("summary", "The whole config"), h("pre", { tabindex: 0 }, JSON.stringify(it.config, null, 2)))));
-  return [card("Records side by side", h("div.snug", table("Records of the config's versions", columns, rows))), card("What was changed", changes)];
+    h("details", h("summary", "The whole config"), h("pre", { tabindex: 0 }, JSON.stringify(it.config, null, 2))))));
 }
 
 /** Values by their path. */
