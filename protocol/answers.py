@@ -125,7 +125,8 @@ class Position:
 @frozen
 class Limit:
     """A limit of the policy and its use by the current phase's book: drawdowns and shares as fractions, the streak and
-    positions as counts, which have no headroom."""
+    positions as counts, which have no headroom. Once a drawdown or the streak has reached its limit, entries wait
+    `until` then (else null), and until then `current` is what was reached."""
 
     seq: int
     rule: str
@@ -133,6 +134,7 @@ class Limit:
     limit: Decimal
     met: bool
     headroom_pct: Decimal | None
+    until: datetime | None = None
 
 
 @frozen

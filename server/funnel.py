@@ -1,4 +1,5 @@
-"""Signals, but no trades: at which gate did the decisions end? Counted in the log, over its facts of outcomes alone.
+"""Signals, but no trades: at which gate did the decisions end? Counted in the log, over its facts of outcomes alone;
+of the paper book, whose decisions they are: live follows them.
 
 A decision has one outcome: a `decided` fact (a "no", by its code), a trade, or, while its order waits for the next
 open, the fact `placed`. So signals = noes + trades + what waits. A decision counts when its outcome comes; an order
@@ -32,7 +33,7 @@ _OUTCOMES: Final = """
 SELECT kind, pair, side, code, {before} AS before FROM (
     SELECT row, kind, CASE kind WHEN 'placed' THEN body ->> '$.order.pair' ELSE body ->> '$.pair' END AS pair,
         body ->> '$.side' AS side, body ->> '$.code' AS code
-    FROM log WHERE kind IN ('decided', 'trade', 'placed') AND row >= ? AND row < ?)
+    FROM log WHERE kind IN ('decided', 'trade', 'placed') AND body ->> '$.phase' IS NOT 'live' AND row >= ? AND row < ?)
 """
 _BEFORE: Final = "lag(kind) OVER (PARTITION BY pair ORDER BY row)"
 _COUNTED: Final = "SELECT kind, pair, side, code, before, count(*) FROM ({outcomes}) GROUP BY 1, 2, 3, 4, 5"
@@ -168,7 +169,10 @@ def _waiting(reader: LogReader, row: int) -> dict[str, str]:
     latest = (
         "SELECT body ->> '$.order.pair', body ->> '$.order.side', max(row) FROM log WHERE kind = 'placed' AND row < ?"
     )
-    ended = "SELECT 1 FROM log WHERE kind IN ('decided', 'trade') AND row > ? AND row < ? AND body ->> '$.pair' = ?"
+    ended = (
+        "SELECT 1 FROM log WHERE kind IN ('decided', 'trade') AND row > ? AND row < ? AND body ->> '$.pair' = ? "
+        "AND body ->> '$.phase' IS NOT 'live'"
+    )
     return {
         pair: side
         for pair, side, at in reader.select(f"{latest} GROUP BY 1", (row,))

@@ -47,8 +47,10 @@ _PAIR_IN: Final = {Decided.kind: "$.pair", Trade.kind: "$.pair", OrderPlaced.kin
 Outcome = Decided | Trade | OrderPlaced
 
 
+# The paper book is what is looked at. Live follows its decisions, and can say no to them for reasons of its own.
 _LAST_NO: Final = """
-SELECT body ->> '$.pair', ts FROM log WHERE kind = 'decided' AND row < ? ORDER BY row DESC LIMIT 1
+SELECT body ->> '$.pair', ts FROM log WHERE kind = 'decided' AND body ->> '$.phase' IS NOT 'live' AND row < ?
+ORDER BY row DESC LIMIT 1
 """
 
 
@@ -110,8 +112,8 @@ class _State:
 class _Moment:
     """A pair's turn in a round. The view has seen the candle; `book` and `risk` are as when the pair was decided.
     `first` is the row that the round's turn begins with, `row` the one that ends it; `fill` is what ended the pair's
-    waiting order at the candle's open, `outcome` what the decision ended in, each with its row; `passed_over` is told
-    where the round was skipped."""
+    waiting order at the candle's open, `outcome` what the decision ended in, each with its row; `live_no` is what kept
+    the live book from following; `passed_over` is told where the round was skipped."""
 
     pair: str
     first: int
@@ -123,6 +125,7 @@ class _Moment:
     book: Book
     fill: tuple[int, Outcome] | None
     outcome: tuple[int, Outcome] | None
+    live_no: Decided | None
     passed_over: str | None
 
 
@@ -193,9 +196,13 @@ def _moment(reader: LogReader, pair: str, row: int) -> _Moment:
     waited, book, passed_over = state.book.placed, state.book, None
     ended: dict[str, tuple[int, Outcome]] = {}
     decided: dict[str, tuple[int, Outcome]] = {}
+    live_no: Decided | None = None
     for number, _, kind, body in reader.rows(first - 1, row - first):
         if kind in _PAIR_IN:
             name, value = _outcome_in(body)
+            if _is_live(value):
+                live_no = value if isinstance(value, Decided) and name == pair else live_no
+                continue
             (ended if name in waited and name not in ended else decided)[name] = number, value
         elif kind == "journal_entry" and "crash" in (entry := from_json(body))["tags"]:
             passed_over = entry["text"]
@@ -209,8 +216,12 @@ def _moment(reader: LogReader, pair: str, row: int) -> _Moment:
     risk = traded(state.risk, [value for _, value in (*ended.values(), *earlier) if isinstance(value, Trade)])
     return _Moment(
         pair, first, row, settled, state.memory.views[pair], state.memory.config, risk, book, ended.get(pair),
-        decided.get(pair), passed_over,
+        decided.get(pair), live_no, passed_over,
     )  # fmt: skip
+
+
+def _is_live(value: Outcome) -> bool:
+    return not isinstance(value, OrderPlaced) and value.phase == "live"
 
 
 def _outcome_in(body: str) -> tuple[str, Outcome]:
@@ -366,8 +377,14 @@ def _became(reader: LogReader, moment: _Moment) -> dict[str, Any]:
     return {
         "fill": _told_outcome(reader, *fill) if fill else None,
         "outcome": _told_outcome(reader, *outcome) if outcome else None,
+        "live_no": _live_told(reader, moment.live_no) if moment.live_no else None,
         "last_signal": None if outcome else _last_signal(reader, moment.pair, moment.first),
     }
+
+
+def _live_told(reader: LogReader, no: Decided) -> dict[str, Any]:
+    entry = _entry(reader, to_wire(no.ts), no.entry) if no.entry else None
+    return {"side": no.side, "code": no.code, "text": entry["text"] if entry else None}
 
 
 def _told_outcome(reader: LogReader, row: int, value: Outcome) -> dict[str, Any]:
@@ -407,21 +424,26 @@ def _entry(reader: LogReader, at: str, name: str) -> dict[str, Any] | None:
 
 # The decisions of a pair that were told, and those that were only counted.
 _FIRST_TOLD: Final = """
-SELECT row, ts, body ->> '$.entry' FROM log WHERE kind = 'decided' AND body ->> '$.pair' = ? AND row < ?
+SELECT row, ts, body ->> '$.entry' FROM log WHERE kind = 'decided' AND body ->> '$.phase' IS NOT 'live'
+AND body ->> '$.pair' = ? AND row < ?
 AND body ->> '$.entry' IS NOT NULL ORDER BY row DESC LIMIT 1
 """
 _NEXT_TOLD: Final = """
-SELECT min(row) FROM log WHERE kind = 'decided' AND body ->> '$.pair' = ? AND row > ?
+SELECT min(row) FROM log WHERE kind = 'decided' AND body ->> '$.phase' IS NOT 'live'
+AND body ->> '$.pair' = ? AND row > ?
 AND body ->> '$.entry' IS NOT NULL
 """
 _DECIDED: Final = """
-SELECT count(*) FROM log WHERE kind = 'decided' AND body ->> '$.pair' = ? AND row >= ? AND row < ?
+SELECT count(*) FROM log WHERE kind = 'decided' AND body ->> '$.phase' IS NOT 'live'
+AND body ->> '$.pair' = ? AND row >= ? AND row < ?
 """
 _NEAREST_BEFORE: Final = """
-SELECT row, body FROM log WHERE kind = ? AND body ->> ? = ? AND row < ? ORDER BY row DESC LIMIT 1
+SELECT row, body FROM log WHERE kind = ? AND body ->> '$.phase' IS NOT 'live'
+AND body ->> ? = ? AND row < ? ORDER BY row DESC LIMIT 1
 """
 _NEAREST_AFTER: Final = """
-SELECT row, body FROM log WHERE kind = ? AND body ->> ? = ? AND row > ? ORDER BY row LIMIT 1
+SELECT row, body FROM log WHERE kind = ? AND body ->> '$.phase' IS NOT 'live'
+AND body ->> ? = ? AND row > ? ORDER BY row LIMIT 1
 """
 
 

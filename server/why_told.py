@@ -64,6 +64,8 @@ def told(facts: dict[str, Any]) -> str:
         lines.append("At this candle's open: " + _outcome_told(facts["fill"]))
     if facts["outcome"]:
         lines.append(_outcome_told(facts["outcome"]))
+    if no := facts["live_no"]:
+        lines.append("The live book did not follow: " + (no["text"] or f"{no['code']}, as it was told before."))
     conditions, buying = facts["conditions"], facts["side"] == "buy"
     join = "all of" if conditions["join"] == "all" else "any of"
     lines += ["", f"To {'buy' if buying else 'sell'}, {join}:", *(_condition_told(line) for line in conditions["of"])]

@@ -291,7 +291,7 @@ def _withheld(order: OpenOrder, reason: str, at: datetime) -> tuple[Row, ...]:
 def _usurped(order: OpenOrder, seen: Usurped, live: Live, at: datetime) -> tuple[Row, ...]:
     why = f"nonce {seen.nonce} of the wallet was used by a transaction that is none of ours"
     frozen = f"{why}: somebody else signs with its key. No live order is begun until a person has looked"
-    given_up = _given_up(order, "usurped", why + _unknown_gas(live, seen.coins), at, seen.coins)
+    given_up = _given_up(order, "usurped", frozen + _unknown_gas(live, seen.coins), at, seen.coins)
     return (*given_up, Frozen(at, frozen))
 
 

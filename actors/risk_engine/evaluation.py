@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from attrs import frozen
 
 from actors.executor.book import Book
-from actors.risk_engine.state import RiskState
+from actors.risk_engine.state import Block, Gauge, RiskState
 from protocol.answers import EvaluationState
 from protocol.money import PCT, ZERO, booked
 
 
 @frozen
 class Objective:
-    """One criterion: `current` against `limit`. `headroom` is a fraction of the limit, None for counts."""
+    """One criterion: `current` against `limit`. `headroom` is a fraction of the limit, None for counts. A limit that
+    was reached holds entries back `until` then, whatever is measured now."""
 
     rule: str
     current: Decimal
     limit: Decimal
     met: bool
     headroom: Decimal | None
+    until: datetime | None = None
 
     @property
     def headroom_pct(self) -> Decimal | None:
@@ -91,27 +93,41 @@ def criteria(
     )  # fmt: skip
 
 
-def ceiling(rule: str, current: Decimal, limit: Decimal) -> Objective:
+def ceiling(rule: str, current: Decimal, limit: Decimal, until: datetime | None = None) -> Objective:
     """An objective that must stay below its limit; reaching it is a breach."""
-    return Objective(rule, booked(current), limit, current < limit, booked((limit - current) / limit))
+    return Objective(rule, booked(current), limit, current < limit, booked((limit - current) / limit), until)
 
 
 def limits(state: RiskState, book: Book) -> tuple[Objective, ...]:
     """Every limit of the policy with its use by the shown book, for people: drawdowns and shares as fractions, the
-    streak and positions as counts."""
+    streak and positions as counts. While entries wait for a limit that was reached, it is shown as it was then."""
     risk, gauge = state.settings.risk, state.shown
     largest = max((book.worth(pair) for pair in book.positions), default=ZERO)
     share = largest / book.equity if book.equity > 0 else ZERO
     exposure, open_now = risk.per_pair_exposure_pct * PCT, len(taken(book))
+    blocked = None if state.status == "LIVE" else state.blocked
     return (
-        ceiling("daily_drawdown", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT),
-        ceiling("max_drawdown", gauge.drawdown, risk.max_drawdown_pct * PCT),
-        _count("streak_limit", gauge.streak, risk.max_consecutive_losses),
+        _fall("daily_drawdown", gauge.daily_drawdown, risk.daily_drawdown_pct * PCT, gauge.daily_breach, state),
+        _fall("max_drawdown", gauge.drawdown, risk.max_drawdown_pct * PCT, blocked, state),
+        _streak(gauge, risk.max_consecutive_losses, state),
         _count("max_concurrent", open_now, state.settings.strategy.spec.params.max_concurrent, full=True),
         Objective(
             "per_pair_exposure", booked(share), exposure, share <= exposure, booked((exposure - share) / exposure)
         ),
     )  # fmt: skip
+
+
+def _fall(rule: str, now: Decimal, limit: Decimal, block: Block | None, state: RiskState) -> Objective:
+    if block is None or state.marked_at >= block.until:
+        return ceiling(rule, now, limit)
+    return ceiling(rule, block.measured, block.limit, block.until)
+
+
+def _streak(gauge: Gauge, limit: int, state: RiskState) -> Objective:
+    block = gauge.cooldown
+    if block is None or state.marked_at >= block.until:
+        return _count("streak_limit", gauge.streak, limit)
+    return Objective("streak_limit", block.measured, block.limit, False, None, block.until)
 
 
 def taken(book: Book) -> set[str]:

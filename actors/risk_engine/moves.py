@@ -13,7 +13,7 @@ from typing import Any
 from attrs import evolve as changed
 from attrs import frozen
 
-from actors.risk_engine.evaluation import evaluate
+from actors.risk_engine.evaluation import eligible, evaluate
 from actors.risk_engine.rules import lifted_rows, status_rows
 from actors.risk_engine.state import RiskState, evolve
 from protocol.errors import Refusal
@@ -122,7 +122,10 @@ def promotable(state: RiskState, *, force: bool) -> Refusal | None:
             return Refusal("ALREADY_LIVE", "the agent is live")
         found = evaluate(state)
         missed = ", ".join(objective.rule for objective in found.objectives if not objective.met) or found.state
-        return Refusal("NOT_ELIGIBLE", f"the record has not earned it yet ({missed}); force promotes all the same")
+        reason = f"the record has not earned it yet ({missed})"
+        if eligible(state):
+            reason = "the record holds, and counts from the next candle on"
+        return Refusal("NOT_ELIGIBLE", f"{reason}; force promotes all the same")
     return None
 
 
@@ -131,7 +134,8 @@ def promote(state: RiskState, at: datetime, act: Promote) -> tuple[Row, ...] | R
         return no
     ref = named("jrn", at, "promotion", str(state.changes))
     trigger: Trigger = "promoted_by_force" if act.force else "promoted"
-    how = "by force, before its record was there" if act.force and state.status != "ELIGIBLE" else "on its record"
+    unearned = act.force and state.status != "ELIGIBLE" and not eligible(state)
+    how = "by force, before its record was there" if unearned else "by force" if act.force else "on its record"
     text = f"Promoted to live {how}, with {usdt(act.equity)}. From here on real money moves. {act.promise}"
     data = {"force": act.force, "equity": act.equity, "cash": act.cash, "units": dict(act.units)}
     entry = JournalEntry(at, ref, "PROMOTION", ("live",), text, data)

@@ -27,12 +27,16 @@ RETRY_SECONDS = 5.0
 async def main(state_file: str, base: str) -> None:
     state = Path(state_file)
     log_id, since = read(state)
-    forestay = Client(base, os.environ.get("FORESTAY_SERVER__TOKEN"))
-    async with httpx.AsyncClient() as chat, forestay, forestay.stream(since, log_id=log_id) as events:
-        async for event in events:
-            if isinstance(event, JournalEntry) and event.type in WORTH_IT:
-                await deliver(chat, f"{event.ts:%F %R} {event.type}: {event.text}")
-            write(state, f"{events.log_id} {events.seq}")
+    async with httpx.AsyncClient() as chat, Client(base, os.environ.get("FORESTAY_SERVER__TOKEN")) as forestay:
+        if since is None:  # the place is kept before anything can fail
+            agent = await forestay.agent()
+            log_id, since = agent.log_id, agent.seq
+            write(state, f"{log_id} {since}")
+        async with forestay.stream(since, log_id=log_id) as events:
+            async for event in events:
+                if isinstance(event, JournalEntry) and event.type in WORTH_IT:
+                    await deliver(chat, f"{event.ts:%F %R} {event.type}: {event.text}")
+                write(state, f"{events.log_id} {events.seq}")
 
 
 async def deliver(chat: httpx.AsyncClient, text: str) -> None:

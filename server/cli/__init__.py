@@ -7,6 +7,7 @@ A command's module is imported when it is called: help, and commands that need l
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module
 from typing import Any, Final
 
@@ -62,6 +63,9 @@ class _Commands(click.Group):
             ctx.color = False
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # whoever read what we print has heard enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
         except UserError as error:
             click.echo(f"forestay: {error}", err=True)
             ctx.exit(EXIT_MISTAKE)

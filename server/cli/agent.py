@@ -43,7 +43,8 @@ async def status_of(client: Client) -> Status:
 
     agent = await client.agent()
     lock = await _lock_of(client) if agent.status == "DEMOTED" else None
-    return Status(client.base, agent, await client.evaluation(), await client.limits(), await client.positions(), lock)
+    run, limits, positions = await client.evaluation(), await client.limits(), await client.positions()
+    return Status(client.base, agent, run, limits, positions, lock, (await client.health()).guard)
 
 
 async def _lock_of(client: Client) -> JournalEntry | None:

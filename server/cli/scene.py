@@ -13,7 +13,7 @@ from protocol.events import Event, JournalEntry, Snapshot
 from protocol.money import pct
 from server.cli.pictures import text
 from server.cli.tables import Cell, Table, fitted
-from server.cli.told import STYLES, Status, badge, limits_table, minute, positions_table, record
+from server.cli.told import STYLES, Status, badge, limits_table, live_lines, minute, positions_table, record
 from server.client import UnknownEvent
 
 POINTS: Final = 2_000  # of the equity curve
@@ -90,7 +90,7 @@ def _lines(scene: Scene, age_seconds: float | None, width: int) -> Iterator[Text
         width,
     )
     if scene.curve:
-        values = [snapshot.equity for snapshot in scene.curve]
+        values = [snapshot.equity for snapshot in scene.curve if snapshot.phase == scene.curve[-1].phase]  # of one book
         low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
         yield Text(f"{low} {sparkline(values, width - len(low) - len(high) - 2)} {high}", style="cyan")
         newest = scene.curve[-1]
@@ -102,9 +102,9 @@ def _lines(scene: Scene, age_seconds: float | None, width: int) -> Iterator[Text
     yield Text(record(status.evaluation))
     if agent.outage is not None:
         yield Text(f"{agent.outage.what}: {agent.outage.reason}", style="red")
-    for word, said in (("flattening", agent.live.flattening), ("frozen", agent.live.frozen)):
-        if said is not None:
-            yield Text(f"{word}: {said}", style="red")
+    for word, cell in live_lines(status):
+        said, style = (cell, "") if isinstance(cell, str) else cell
+        yield Text(f"{word}: {said}", style=style)
     yield Text()
     yield from _grid(limits_table(status.limits, bars=True), width)
     yield Text()

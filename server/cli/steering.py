@@ -70,7 +70,7 @@ def demote(
         _confirmed(WRITE_OFF, confirm, "The live book then loses what the wallet does not hold.", aside=as_json)
     words = WRITE_OFF if write_off else None
     done = asked(config, url, lambda client: client.demote(reason, confirm=words))
-    selling = " What it holds is being sold for USDT." if done.flattening else ""
+    selling = " What the live book holds is sold for USDT, once the guard signs that." if done.flattening else ""
     say(done, f"The agent is {done.status}.{selling}", as_json=as_json)
 
 

@@ -10,7 +10,17 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from protocol.answers import Agent, Check, ConfigVersion, Criterion, Evaluation, Limit, Performance, Position
+from protocol.answers import (
+    Agent,
+    Check,
+    ConfigVersion,
+    Criterion,
+    Evaluation,
+    GuardHealth,
+    Limit,
+    Performance,
+    Position,
+)
 from protocol.codec import to_json, to_plain
 from protocol.events import JournalEntry, Trade
 from protocol.money import pct, price
@@ -32,6 +42,7 @@ class Status:
     limits: Sequence[Limit]
     positions: Sequence[Position]
     lock: JournalEntry | None = None
+    guard: GuardHealth | None = None
 
 
 def badge(agent: Agent, lock: JournalEntry | None) -> str:
@@ -58,7 +69,10 @@ def status_lines(status: Status) -> list[tuple[str, Cell]]:
         ("equity", f"{agent.equity:,.2f} USDT ({agent.phase})"),
         ("market", f"{agent.market.kind}: {', '.join(agent.market.pairs)}, {minute(agent.market.time)}"),
         ("record", record(run)),
-        ("holds", ", ".join(f"{it.pair} {signed(it.unrealized_pnl)}" for it in status.positions) or "nothing"),
+        (
+            "holds",
+            ", ".join(f"{it.pair} {signed(it.unrealized_pnl)} ({it.phase})" for it in status.positions) or "nothing",
+        ),
         ("daemon", (f"{agent.state} at {status.base}", "" if agent.state == "running" else "red")),
     ]
     if agent.outage is not None:
@@ -66,15 +80,26 @@ def status_lines(status: Status) -> list[tuple[str, Cell]]:
     if agent.restarts:
         fallen = ", ".join(f"{name} {times}" for name, times in sorted(agent.restarts.items()) if times)
         lines += [("restarts", (fallen, "yellow"))] if fallen else []
+    return [*lines, *live_lines(status)]
+
+
+def live_lines(status: Status) -> list[tuple[str, Cell]]:
+    """What is to be known of live trading: the guard, what is stopped, what is on its way."""
+    live, lines = status.agent.live, list[tuple[str, Cell]]()
+    if status.guard is not None:
+        lines.append(("guard", guard_told(status.guard)))
     lines += [
         (word, (said, "red"))
-        for word, said in (("flattening", agent.live.flattening), ("frozen", agent.live.frozen))
+        for word, said in (("flattening", live.flattening), ("frozen", live.frozen))
         if said is not None
     ]
-    lines += [
-        ("on its way", f"{order.side} {order.pair} {order.state} ({order.order_ref})") for order in agent.live.orders
-    ]
-    return lines
+    return lines + [("on its way", f"{it.side} {it.pair} {it.state} ({it.order_ref})") for it in live.orders]
+
+
+def guard_told(guard: GuardHealth) -> Cell:
+    if guard.killed:
+        return (f"killed at {guard.killed_at}: it signs nothing until a person restores it", "red")
+    return f"signs ({guard.way})" if guard.reachable else ("does not answer: nothing is signed meanwhile", "red")
 
 
 def record(run: Evaluation) -> str:
@@ -133,7 +158,7 @@ def trades_table(trades: Sequence[Trade]) -> Table:
             )
             for it in trades
         ],
-        spare=("phase", "fees", "return", "price"),
+        spare=("fees", "return", "price", "phase"),
     )  # fmt: skip
 
 
@@ -147,7 +172,7 @@ def positions_table(positions: Sequence[Position], now: datetime | None) -> Tabl
             )
             for it in positions
         ],
-        spare=("phase", "held", "bought_at", "price"),
+        spare=("held", "bought_at", "price", "phase"),
     )  # fmt: skip
 
 

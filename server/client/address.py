@@ -23,6 +23,7 @@ class Address:
         try:
             parts = urlsplit(base)
             known = parts.scheme in ("http", "https", "ws", "wss") and parts.hostname and (parts.port or True)
+            (parts.hostname or "").encode("idna")  # a label of it may be empty or too long
         except ValueError:
             known = False
         if not known or parts.query or parts.fragment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
 from math import inf
@@ -300,4 +300,11 @@ class Client:
 
 
 def _between(begin: datetime | None, end: datetime | None) -> Query:
-    return {"from": None if begin is None else to_wire(begin), "to": None if end is None else to_wire(end)}
+    return {"from": _instant(begin), "to": _instant(end)}
+
+
+def _instant(at: datetime | None) -> str | None:
+    """As the wire has it; UTC where no zone is given."""
+    if at is None:
+        return None
+    return to_wire(at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC))

@@ -253,7 +253,8 @@ def _add_risk(app: QuartTrio, door: Door) -> None:
     async def objectives(id: str) -> Response:
         door.check(id)
         seq, found = door.board.seq, limits(door.board.risk, door.board.shown)
-        return reply([Limit(seq, it.rule, it.current, it.limit, it.met, it.headroom_pct) for it in found], seq, door)
+        shown = [Limit(seq, it.rule, it.current, it.limit, it.met, it.headroom_pct, it.until) for it in found]
+        return reply(shown, seq, door)
 
     @app.get("/agents/<id>/evaluation")
     async def evaluation(id: str) -> Response:
@@ -276,7 +277,7 @@ def _add_risk(app: QuartTrio, door: Door) -> None:
     async def check(id: str) -> Response:
         door.check(id)
         order = _would_be(door, await read_body(dict, "an object"))
-        return reply(risk_check(door.board.risk, door.board.book, order, _now(door)), door=door)
+        return reply(risk_check(door.board.risk, door.board.shown, order, _now(door)), door=door)
 
 
 def _would_be(door: Door, document: dict[str, Any]) -> Order:

@@ -129,6 +129,11 @@ def _metrics(door: Door, log: LogHealth | None) -> Iterator[Metric]:
         yield _gauge("log_behind_rows", "Rows that are committed and not shown to clients yet.", log.behind)
     if door.armed is not None:
         yield from _guard_metrics(_guard(board))
+        yield _gauge(
+            "live_frozen", "1 while no live order is begun, and a person must look.", board.live.frozen is not None
+        )
+        yield _gauge("live_flattening", "1 while the live book is being sold out.", board.live.flattening is not None)
+        yield _gauge("live_orders", "Live orders on their way.", len(board.live.orders))
     if board.risk.config is not None:
         yield from _agent_metrics(board)
 

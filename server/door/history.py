@@ -215,7 +215,8 @@ def _as_csv(asked_for: str | None) -> bool:
 # Decisions that were folded into a later entry.
 _FOLDED = """
 SELECT body FROM log WHERE kind = 'decided' AND row >= ? AND row < ? AND body ->> '$.entry' IS NULL
-AND body ->> '$.pair' = ? AND body ->> '$.side' = ? AND body ->> '$.code' = ? ORDER BY row LIMIT ?
+AND body ->> '$.pair' = ? AND body ->> '$.side' = ? AND body ->> '$.code' = ?
+AND ifnull(body ->> '$.phase', 'paper') = ? ORDER BY row LIMIT ?
 """
 
 
@@ -226,7 +227,9 @@ def _repeats(reader: LogReader, told: dict[str, Any]) -> list[Repeat]:
     data = told["data"]
     first, last = (to_millis(from_wire(data[name])) for name in ("first", "last"))
     rows = (reader.first_row_at(first), reader.first_row_at(last + 1))
-    found = reader.select(_FOLDED, (*rows, data["pair"], data["side"], data["code"], MAX_LIMIT))
+    found = reader.select(
+        _FOLDED, (*rows, data["pair"], data["side"], data["code"], data.get("phase", "paper"), MAX_LIMIT)
+    )
     return [
         Repeat(from_wire(it["ts"]), it["pair"], it["side"], it["code"]) for (body,) in found if (it := from_json(body))
     ]

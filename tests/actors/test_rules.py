@@ -575,6 +575,22 @@ def test_the_limits_in_use_are_shown_with_their_headroom() -> None:
     ]
 
 
+def test_a_limit_that_was_reached_is_shown_as_reached_until_entries_may_come_again() -> None:
+    desk = Desk()
+    desk.round(1, 900, -1, -1, -1)
+    desk.round(2, 1000)  # which undoes neither the breach of the day nor the streak
+    midnight = datetime(2026, 1, 2, tzinfo=UTC)
+    daily, top, streak, *_ = limits(desk.state, Book(Decimal(1000)))
+    assert (daily.current, daily.met, daily.until) == (Decimal("0.1"), False, midnight)
+    assert (top.current, top.met, top.until) == (Decimal(0), True, None)
+    assert (streak.current, streak.met) == (Decimal(3), False)
+    assert streak.until is not None
+    desk.round(25, 1000)
+    daily, _, streak, *_ = limits(desk.state, Book(Decimal(1000)))
+    assert (daily.current, daily.met, daily.until) == (Decimal(0), True, None)
+    assert (streak.current, streak.met, streak.until) == (Decimal(0), True, None)
+
+
 # --- what is told
 
 

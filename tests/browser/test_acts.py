@@ -165,6 +165,10 @@ def test_go_live_and_back_and_every_no_on_the_way(stage: Stage, window: Window) 
     do(asked, "Kill switch", "revoke signing")
     expect(asked.get_by_role("alert")).to_contain_text("The guard signs nothing more.")
     leave(asked)
+    expect(page.locator("#banner")).to_contain_text("it signs nothing until a person restores it")
+    expect(page.get_by_text("It is on since")).to_be_visible()
+    line = forestay("status", "--url", base, cwd=stage.folder).stdout
+    assert "it signs nothing until a person restores it" in line
     asked = dialog(page, "Go live…")
     guard = asked.get_by_role("listitem").filter(has=page.locator(".name", has_text="guard"))
     expect(guard.first).to_contain_text("fails")

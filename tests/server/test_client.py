@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -91,6 +91,8 @@ async def test_what_lists_are_filtered_by_is_told_to_the_daemon(busy: Ended) -> 
         trades = [trade async for trade in client.trades(begin=begin, end=end)]
         assert trades
         assert all(begin <= trade.ts < end for trade in trades)
+        elsewhere, nowhere = begin.astimezone(timezone(timedelta(hours=-4))), end.replace(tzinfo=None)
+        assert [trade async for trade in client.trades(begin=elsewhere, end=nowhere)] == trades
         sold = [trade async for trade in client.trades(pair="ETH/USDT", side="sell", order="desc")]
         assert [to_wire(trade.ts) for trade in sold] == [
             trade["ts"]
@@ -175,7 +177,8 @@ async def test_where_nobody_answers_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "base", ["nonsense", "http://", "http://127.0.0.1:bogus", "ftp://127.0.0.1", "http://me:secret@127.0.0.1"]
+    "base",
+    ["nonsense", "http://", "http://127.0.0.1:bogus", "ftp://127.0.0.1", "http://me:secret@127.0.0.1", "http://a..b:1"],
 )
 def test_what_is_no_address_is_refused_at_once(base: str) -> None:
     with pytest.raises(ValueError, match=r"must be like|by itself") as told:

@@ -270,7 +270,7 @@ Counts = Counter[tuple[str, str, str]]  # pair, side, and the gate with the code
 
 
 def played(script: list[Step]) -> tuple[list[Row], Callable[[datetime, datetime], Counts]]:
-    """The rows, and the model that counts them."""
+    """The rows, and the model that counts them. What live made of a decision is in the rows, and counts nowhere."""
     at, rows = BEGIN, list[Row]()
     waits: dict[str, tuple[datetime, Side]] = {}
     ended: list[tuple[datetime, str, str, str]] = []
@@ -291,6 +291,10 @@ def played(script: list[Step]) -> tuple[list[Row], Callable[[datetime, datetime]
             rows.append(Decided(at, step.pair, side, step.code, "jrn_1"))
             stage = 4 if since is not None else LEFT_BY[step.code]
             ended.append((at, step.pair, side, f"{stage} {step.code}"))
+        if len(ended) % 2:
+            rows.append(Decided(at, step.pair, side, "frozen", "jrn_2", "live"))
+        elif len(ended) % 3:
+            rows.append(changed(trade(at, step.pair, side), phase="live"))
     placed += [(since, datetime.max.replace(tzinfo=UTC), pair, side) for pair, (since, side) in waits.items()]
 
     def counted(begin: datetime, end: datetime) -> Counts:

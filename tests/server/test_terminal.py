@@ -25,7 +25,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.answers import Agent, Evaluation, Limit, LiveSide, Market, OutageShown
+from protocol.answers import Agent, Evaluation, GuardHealth, Limit, LiveSide, Market, OutageShown
 from protocol.events import JournalEntry, Snapshot
 from server.cli import COMMANDS, main
 from server.cli.agent import lay
@@ -354,7 +354,7 @@ def test_a_number_is_left_out_of_a_narrow_table_but_never_cut(
         assert "…" not in shown(command)
         assert max(map(len, shown(command).splitlines())) <= width
     told = shown("trades")
-    assert "(too narrow for phase" in told
+    assert "(too narrow for fees" in told
     gains = [f"{trade['pnl']:+,.2f}" for trade in busy.of("trade") if trade["pnl"] is not None]
     assert re.findall(r"[+-][\d,]+\.\d\d\b(?! %)", told) == gains
 
@@ -483,6 +483,15 @@ def test_what_is_wrong_is_in_the_status() -> None:
     assert told["outage"] == ("disk: it is full", "red")
     assert told["restarts"] == ("Executor 2", "yellow")
     assert told["flattening"] == ("daily_drawdown was breached", "red")
+    signing = GuardHealth(True, "local", False, None, None, None, None, None)
+    killed = evolve(signing, killed=True, killed_at="2026-01-02T03:04:05.678Z")
+    assert dict(status_lines(evolve(status(), guard=signing)))["guard"] == "signs (local)"
+    for guard, words in ((killed, "killed at 2026-01-02"), (evolve(signing, reachable=False), "does not answer")):
+        told = dict(status_lines(evolve(status(), guard=guard)))
+        assert told["guard"][0].startswith(words)
+        assert any(
+            words in str(line) for line in screen(evolve(SCENE, status=evolve(status(), guard=guard)), 0, 100, 40)
+        )
 
 
 SCENE = Scene(

@@ -50,7 +50,7 @@ from protocol.times import to_millis, to_wire
 from server.funnel import gate_of
 from server.why import explained, needed
 from server.why_told import told
-from tests.actors.logs import decisions, run_whole
+from tests.actors.logs import contents, decisions, run_whole
 from tests.actors.seeded import run_seeded
 from tests.server.clients import forestay
 from tests.server.test_funnel import dips_flags
@@ -317,6 +317,24 @@ def test_without_a_pair_it_is_the_last_signal_that_did_not_trade(walked: Path) -
     assert asked(walked, None, last.ts - timedelta(milliseconds=1)) == asked(walked, earlier.pair, earlier.ts)
     with pytest.raises(UserError, match="no signal was refused yet"):
         asked(walked, None, noes[0].ts - timedelta(milliseconds=1))
+
+
+def test_what_live_made_of_a_decision_is_told_beside_it_and_changes_nothing_else(walked: Path, tmp_path: Path) -> None:
+    """The same log, with a live no behind every paper outcome."""
+    rows, live = list[Row](), list[Decided]()
+    for row in (decode_row(content[5]) for content in contents(walked)):
+        rows.append(row)
+        if isinstance(row, Decided | Trade):
+            live.append(Decided(row.ts, row.pair, row.side, "frozen", None, "live"))
+            rows.append(live[-1])
+    with closing(LogStore(tmp_path / FILE_NAME, log_id="log_live")) as store:
+        store.append(seal(rows, Head())[0])
+    for no in live[::7]:
+        found, alone = asked(tmp_path, no.pair, no.ts), asked(walked, no.pair, no.ts)
+        assert found.pop("live_no") == {"side": no.side, "code": "frozen", "text": None}
+        assert alone.pop("live_no") is None
+        assert found == alone
+        assert "The live book did not follow: frozen" in plain(asked(tmp_path, no.pair, no.ts))
 
 
 def test_where_a_pair_is_missing_its_last_candle_is_shown(walked: Path) -> None:

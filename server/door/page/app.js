@@ -145,8 +145,17 @@ function troubled(lost, state) {
   if (lost && live.seq === null) return live.state === "waiting" ? { kind: "lost", words: `Not there yet: ${why}. The page asks again by itself.` } : null;
   if (lost && (live.connections || live.state === "waiting")) return { kind: "lost", words: `No connection to the daemon. What you see is as it was at ${f.seconds(seenAt)}; it goes on by itself.` };
   if (lost || !agent) return null;
+  const stopped = whyStopped(agent.live, live.kept("health")?.guard);
   if (agent.outage) return { kind: "degraded", words: `Degraded: ${agent.outage.what} does not work (${agent.outage.reason}). The agent waits and goes on by itself.` };
-  return state === "live" ? null : { kind: "degraded", words: `The daemon is ${state}.` };
+  if (state !== "live") return { kind: "degraded", words: `The daemon is ${state}.` };
+  return stopped && { kind: "lost", words: stopped };
+}
+
+/** Why nothing live is begun, or all of it is sold. */
+function whyStopped({ frozen, flattening }, guard) {
+  if (guard?.killed) return `The guard was killed at ${f.time(guard.killed_at)}: it signs nothing until a person restores it (forestay guard restore).${flattening ? " What the live book holds is sold after that." : ""}`;
+  if (frozen) return `Live trading is frozen: ${f.localised(frozen)}. Nothing is begun until a person promotes or demotes the agent.`;
+  return flattening ? `What the live book holds is being sold: ${f.localised(flattening)}.` : null;
 }
 
 /** A lock is over at a market time, so it is counted from that. */

@@ -44,6 +44,9 @@ export const seconds = (ts) => dateFormat("seconds", { ...CLOCK, second: "2-digi
 export const time = (ts) => (ts ? `${day(ts)}, ${clock(ts)}` : "–");
 export const zone = () => (settings.utc ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone ?? "local time");
 
+/** A sentence with its times as the reader has them. */
+export const localised = (words) => words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, (at) => time(at));
+
 /** Seconds that the reader's clock is ahead of UTC at that time. */
 export function offset(ts) {
   return settings.utc ? 0 : -60 * new Date(ts).getTimezoneOffset();

@@ -102,17 +102,12 @@ export function entryRow(entry, client, { open = false } = {}) {
     h("summary",
       h("time", { datetime: entry.ts }, f.time(entry.ts)),
       h("span.type", { "data-tone": TONES[entry.type] }, entry.type),
-      h("span.words", localised(entry.text))),
+      h("span.words", f.localised(entry.text))),
     detail);
   row.addEventListener("toggle", () => {
     if (row.open && !detail.childElementCount) detail.append(...details(entry, client));
   });
   return h("div", { role: "listitem" }, row);
-}
-
-/** A sentence with its times as the reader has them. */
-export function localised(words) {
-  return words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z/g, (at) => f.time(at));
 }
 
 function details(entry, client) {

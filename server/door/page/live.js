@@ -4,7 +4,8 @@ import { Problem, passes } from "./forestay.js";
 
 const LOOK_MS = 2000, REFRESH_MS = 1000, STUCK_MS = 6000, ANSWER_MS = 5000;
 
-// What is read again after events of these kinds; "poll" at every look, and so is what a "candle" changes after one.
+// What is read again after events of these kinds; "poll" at every look, and so is what a "candle" changes after one. What
+// live trading does without a trade counts as a candle.
 const KEPT = {
   evaluation: { path: "/evaluation", after: ["trade", "status_change", "snapshot", "config", "candle"] },
   objectives: { path: "/risk/objectives", after: ["trade", "status_change", "snapshot", "config", "candle"] },
@@ -13,6 +14,9 @@ const KEPT = {
   versions: { path: "/config/versions", after: ["trade", "snapshot", "config"] },
   health: { path: "/health", after: ["poll"] },
 };
+
+// Entries of what may change figures without a trade.
+const OF_LIVE = new Set(["DEMOTION", "FAILED", "SUBMITTED", "TWAK_BLOCK", "KILL", "RESTORE"]);
 
 export class Live {
   constructor(client) {
@@ -145,7 +149,8 @@ export class Live {
     this._lookedAt = Date.now();
     try {
       const { body, seq } = await this._heard(this.client.get("", {}, { signal: AbortSignal.timeout(ANSWER_MS) }));
-      const news = body.market.time === this.agent.market.time ? ["poll"] : ["poll", "candle"];
+      const same = body.market.time === this.agent.market.time && JSON.stringify(body.live) === JSON.stringify(this.agent.live);
+      const news = same ? ["poll"] : ["poll", "candle"];
       // An event may have told of later things already.
       const { status, phase, equity } = seq >= this.seq ? body : this.agent;
       this.agent = { ...body, status, phase, equity };
@@ -210,6 +215,7 @@ export class Live {
         look = true;
       } else if (event.event === "demotion") this.lock = event;
       else if (event.event === "journal_entry" && event.type === "CONFIG_CHANGE") kinds.add("config");
+      else if (event.event === "journal_entry" && OF_LIVE.has(event.type)) look = Boolean(kinds.add("candle"));
     }
     this._after([...kinds]);
     if (look) this._look();

@@ -122,9 +122,11 @@ function headroom(it) {
 
 /** In words, with what its status adds: a record that holds is no leave to go live while a lock is on. */
 function standing(found, agent) {
-  const { status } = agent;
-  if (status === "LIVE") return "It is live. Its paper record goes on beside it.";
+  const { status, frozen, killed } = agent;
+  if (status === "LIVE") return frozen ? "It is live, and frozen: nothing is begun. Its paper record goes on beside it." : "It is live. Its paper record goes on beside it.";
+  if (found.eligible && killed) return "All criteria hold, but the guard is killed: it signs nothing until a person restores it.";
   if (found.eligible && agent.market.kind !== "chain") return "All criteria hold. It could go live on a chain market with signing set up, if you say so.";
+  if (status === "PAPER" && found.eligible) return "All criteria hold, and count from the next candle on.";
   if (status === "DEMOTED" && found.eligible) return "All criteria hold, but promotion is locked for now.";
   return STANDINGS[found.state] ?? found.state;
 }
@@ -142,7 +144,7 @@ function evaluation(live) {
       }),
     ];
   });
-  return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), agent: { status: live.agent.status, market: { kind: live.agent.market.kind } } }) };
+  return { element: card("May it go live?", body), tell: () => live.kept("evaluation") && live.agent && draw({ found: live.kept("evaluation"), agent: { status: live.agent.status, market: { kind: live.agent.market.kind }, frozen: Boolean(live.agent.live.frozen), killed: Boolean(live.kept("health")?.guard?.killed) } }) };
 }
 
 /** Rules that measure a share of equity; the others count, or measure something of their own. */
@@ -154,29 +156,40 @@ function use(it) {
 }
 
 /** Each limit of the policy as a bar; the risk desk has them, too. */
-export function limitBars(found) {
+export function limitBars({ found, phase }) {
   return found.map((it) => {
     const counted = !SHARES.has(it.rule);
     const words = counted ? `${f.count(it.current)} of ${f.count(it.limit)}` : `${f.percent(it.current)} of ${f.limit(it.limit)}`;
     const full = it.rule === "max_concurrent" || it.rule === "per_pair_exposure"; // what may be used up
-    return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : "reached", headroom(it), it.rule === "max_drawdown" ? "of this evaluation run" : ""].filter(Boolean).join(" · ") });
+    return bar(f.words(it.rule), it.limit ? it.current / it.limit : 0, words, { state: full && it.met ? "" : use(it), note: [it.met ? "" : it.until ? `reached, no entries until ${f.time(it.until)}` : "reached", headroom(it), it.rule === "max_drawdown" ? (phase === "live" ? "of the live book" : "of this evaluation run") : ""].filter(Boolean).join(" · ") });
   });
+}
+
+/** What `limitBars` shows; null until it is known. */
+export function limitsNow(live) {
+  const found = live.kept("objectives");
+  return found && live.agent && { found: found.map(({ seq, ...it }) => it), phase: live.agent.phase };
 }
 
 function limits(live) {
   const body = h("div.bars");
   const draw = redrawn(body, limitBars);
-  return { element: card("Limits", body), tell: () => live.kept("objectives") && draw(live.kept("objectives").map(({ seq, ...it }) => it)) };
+  return { element: card("Limits", body), tell: () => limitsNow(live) && draw(limitsNow(live)) };
+}
+
+/** Live orders that are on their way. */
+export function ordersTable(orders, options) {
+  return table("Orders on their way", [["On its way", (it) => it.pair], ["Side", (it) => it.side], ["State", (it) => it.state]], orders, options);
 }
 
 function positions(live) {
   const body = h("div");
-  const draw = redrawn(body, (found) => table("Open positions", [
+  const draw = redrawn(body, ({ found, orders }) => [orders.length ? ordersTable(orders) : null, table("Open positions", [
     ["Pair", (it) => it.pair], ["Value", (it) => f.number(it.value), "num"],
     ["Gain", (it) => h("span", { class: f.tone(it.unrealized_pnl) }, f.signed(it.unrealized_pnl, f.number)), "num"],
     ["Since", (it) => f.time(it.opened_at)], ["Book", (it) => it.phase],
-  ], found, { none: "None: everything is in USDT.", stacked: true }));
-  return { element: card("Open positions", body), tell: () => live.kept("positions") && draw(live.kept("positions").map(({ seq, ...it }) => it)) };
+  ], found, { none: orders.length ? "None yet." : "None: everything is in USDT.", stacked: true })]);
+  return { element: card("Open positions", body), tell: () => live.kept("positions") && live.agent && draw({ found: live.kept("positions").map(({ seq, ...it }) => it), orders: live.agent.live.orders }) };
 }
 
 // --- what it is doing

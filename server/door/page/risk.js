@@ -2,7 +2,7 @@
 
 import { bar, card, h, redrawn, table, tableAround, tableRow, text, trouble } from "./dom.js";
 import * as f from "./format.js";
-import { SHARES, limitBars } from "./overview.js";
+import { SHARES, limitBars, limitsNow, ordersTable } from "./overview.js";
 
 const BLOCKS = 50;
 
@@ -24,7 +24,7 @@ function policy(live) {
   const draw = redrawn(body, limitBars);
   return {
     element: card("Policy: the daemon's own rules", h("p.note", "The risk engine asks these before an order is made. Exits always pass."), body),
-    tell: () => live.kept("objectives") && draw(live.kept("objectives").map(({ seq, ...it }) => it)),
+    tell: () => limitsNow(live) && draw(limitsNow(live)),
   };
 }
 
@@ -33,9 +33,9 @@ function physics(live) {
   const draw = redrawn(body, ({ guard, live: side }) => [
     guard ? [state(guard), spend(guard), h("p.note", `An entry may be ${f.usdt(guard.per_trade_cap)} at most (per trade cap).`)]
       : h("p.none", "Signing is not set up: no guard, so nothing can be signed and nothing can go live."),
-    side?.frozen && h("p.trouble", `Frozen: ${side.frozen}`),
-    side?.flattening && h("p.trouble", `Everything is being sold: ${side.flattening}`),
-    table("Orders on their way", [["Pair", (it) => it.pair], ["Side", (it) => it.side], ["State", (it) => it.state]], side?.orders ?? [], { none: "No live order is on its way." }),
+    side?.frozen && h("p.trouble", `Frozen: ${f.localised(side.frozen)}. It lasts until a person promotes or demotes the agent.`),
+    side?.flattening && h("p.trouble", `Everything is being sold: ${f.localised(side.flattening)}`),
+    ordersTable(side?.orders ?? [], { none: "No live order is on its way." }),
   ]);
   return {
     element: card("Physics: the signing guard", h("p.note", "A process of its own holds the key and decides for itself what it signs."), body),
@@ -46,7 +46,7 @@ function physics(live) {
 function state(guard) {
   if (guard.killed) return h("p.trouble", h("b", "Killed"), ` since ${f.time(guard.killed_at)}: ${guard.killed_reason ?? "no reason was given"}. It signs nothing until a person restores it.`);
   if (!guard.reachable) return h("p.trouble", "The guard does not answer. Nothing is signed meanwhile.");
-  return h("p", h("span.chip", { "data-tone": "good" }, "armed"), ` It signs, in the way "${guard.way}"; the kill switch has not been used.`);
+  return h("p", h("span.chip", { "data-tone": "good" }, "armed"), ` It signs, in the way "${guard.way}"; ${guard.killed_at ? `a person restored it after the kill of ${f.time(guard.killed_at)}` : "the kill switch has not been used"}.`);
 }
 
 function spend(guard) {
@@ -80,7 +80,7 @@ function wouldPass({ client, live }) {
     }
   }
   return {
-    element: card("Would this pass?", h("p.note", "Every rule is asked about an order of the paper book, as if it came now. Nothing is done."), form, answer),
+    element: card("Would this pass?", h("p.note", "Every rule is asked about such an order of the book that is shown, as if it came now. Nothing is done."), form, answer),
     tell: () => live.agent && !pair.childElementCount && pair.append(...live.agent.market.pairs.map((name) => h("option", name))),
   };
 }

@@ -21,7 +21,7 @@ const ACTS = [
     id: "demote", title: "Back to paper", button: "Demote…", words: "back to paper", path: "/demote", reason: true, danger: true, stop: true,
     allowed: (status) => status === "LIVE", why: "It is not live; this also sells what a kill switch has left behind.", always: true,
     explain: ["The agent stops trading live, and what the live book holds is sold for USDT at once.", "No lock follows: it may be promoted again when its record allows it."],
-    body: (reason) => ({ reason }), done: "It trades on paper.",
+    body: (reason) => ({ reason }), done: ({ flattening }) => `It trades on paper.${flattening ? " What the live book holds is sold for USDT, once the guard signs that." : ""}`,
   },
   {
     id: "reapprove", title: "Lift the lock", button: "Re-approve…", words: "re-approve", path: "/reapprove", reason: true,
@@ -65,9 +65,10 @@ function actCard(act, client, live) {
     act, element, button,
     tell() {
       const fits = Boolean(live.agent && act.allowed(live.agent.status, live.lock));
-      const bare = act.signing && live.kept("health")?.guard === null;
-      draw(bare ? act.signing : fits ? "" : act.why);
-      why.hidden = fits && !bare;
+      const guard = act.signing && live.kept("health")?.guard;
+      const told = guard === null ? act.signing : guard?.killed ? `It is on since ${f.time(guard.killed_at)}.` : fits ? "" : act.why;
+      draw(told);
+      why.hidden = !told;
       button.disabled = !fits && !act.always && !act.preflight;
     },
   };
@@ -99,14 +100,14 @@ function ask(act, client, live) {
     sure.disabled = true;
     said.replaceChildren(h("p.note", "Asking…"));
     try {
-      await client.send("POST", act.path, act.body(reason?.value.trim(), live), { signal: AbortSignal.timeout(act.patience ?? 120_000) });
-      said.replaceChildren(h("p.good-news", act.done));
+      const done = await client.send("POST", act.path, act.body(reason?.value.trim(), live), { signal: AbortSignal.timeout(act.patience ?? 120_000) });
+      said.replaceChildren(h("p.good-news", typeof act.done === "function" ? act.done(done) : act.done));
       typed.disabled = true;
       if (reason) reason.disabled = true;
       live.renew("health", "objectives", "evaluation", "positions");
     } catch (error) {
       said.replaceChildren(error instanceof Problem ? trouble(error) : h("p.trouble", `The daemon does not answer (${error.message}), so nobody knows here whether it was done. `, act.otherwise && coded(act.otherwise)));
-      if (error.body?.checks) checks.replaceChildren(checkList(error.body.checks));
+      if (error.body?.checks) checks.replaceChildren(h("div", checkList(error.body.checks)));
       ready();
     }
   }
@@ -114,7 +115,11 @@ function ask(act, client, live) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  if (act.preflight) look(act, client, checks);
+  if (act.preflight) {
+    const place = h("div");
+    checks.append(place); // what is newer takes its place, and a late answer is then seen nowhere
+    look(act, client, place);
+  }
 }
 
 async function look(act, client, root) {
