@@ -211,7 +211,7 @@ def differing(old: dict[str, Any], new: dict[str, Any], path: str = "") -> list[
         if isinstance(was, dict) and isinstance(now, dict):
             lines += differing(was, now, f"{path}{key}.")
         elif was != now:
-            lines.append(f"{path}{key} = {now}")
+            lines.append(f"{path}{key} = {_value(now)}")
     return lines
 
 

@@ -176,7 +176,7 @@ def test_a_search_whose_first_page_is_short_goes_on_by_itself(
     start_daemon: Callable[..., DaemonProcess], tmp_path: Path, window: Window
 ) -> None:
     """The first entry of so long a log that one look through it does not reach it."""
-    flags, end = full_of_entries(tmp_path, 100, 110)
+    flags, end = full_of_entries(tmp_path, 100, 102)
     long = at_the_end(start_daemon(*flags, "--speed", "max"), end)
     started = long.of("journal_entry")[0]
     assert "Started" not in str(long.get("/journal?q=Started&limit=100").json())

@@ -207,7 +207,7 @@ def test_config_is_shown_changed_and_listed_by_version(changeable: Ended, tmp_pa
     assert f"risk.max_drawdown_pct = {before['risk']['max_drawdown_pct']}\n" in said().stdout
     done = said("set", "risk.max_consecutive_losses=5", 'watchlist=["ETH/USDT"]')
     assert done.stdout.splitlines() == [
-        "watchlist = ['ETH/USDT']",
+        'watchlist = ["ETH/USDT"]',
         "risk.max_consecutive_losses = 5",
         "This is version 2.",
     ]
