@@ -215,7 +215,10 @@ export class Live {
         look = true;
       } else if (event.event === "demotion") this.lock = event;
       else if (event.event === "journal_entry" && event.type === "CONFIG_CHANGE") kinds.add("config");
-      else if (event.event === "journal_entry" && OF_LIVE.has(event.type)) look = Boolean(kinds.add("candle"));
+      else if (event.event === "journal_entry" && OF_LIVE.has(event.type)) {
+        kinds.add("candle");
+        look = true;
+      }
     }
     this._after([...kinds]);
     if (look) this._look();
